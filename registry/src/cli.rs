@@ -1,0 +1,143 @@
+//! The command line: what a user types, as types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A self-hosted OCI registry.
+#[derive(Debug, Parser)]
+#[command(name = "wharf-registry", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Where the registry's things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The flags that every command takes.
+#[derive(Debug, Default, Clone, Args)]
+pub struct Places {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The folder that holds the registry's data
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<String>,
+    /// The database: sqlite:PATH (by default in the data folder) or postgres://…
+    #[arg(long, value_name = "URL", global = true)]
+    pub database: Option<String>,
+    /// The storage of blobs: file:PATH (by default in the data folder), s3://BUCKET/PREFIX, gs://…, az://…
+    #[arg(long, value_name = "URL", global = true)]
+    pub storage: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the registry
+    Serve(Serve),
+    /// Manage users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Let a user, or everyone, do something in the repositories that match a pattern
+    Grant(Grant),
+    /// Take a rule back
+    Revoke(Revoke),
+    /// Show the rules
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Delete what nothing refers to (not built yet)
+    Gc(NotBuilt),
+    /// Tell why a blob is kept (not built yet)
+    Why(NotBuilt),
+    /// Bring back what was deleted (not built yet)
+    Restore(NotBuilt),
+    /// Verify the stored data (not built yet)
+    Check(NotBuilt),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Default, Clone, Args)]
+pub struct Serve {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<String>,
+    /// The certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// On the first start, give the user "admin" the password in this file
+    #[arg(long, value_name = "FILE")]
+    pub admin_password_file: Option<String>,
+}
+
+/// Commands on users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user, or set the password of one that exists
+    Add {
+        /// The user's name
+        name: String,
+        /// Read the password from the first line of stdin
+        #[arg(long)]
+        password_stdin: bool,
+        /// Let the user do everything
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Remove a user with their rules and tokens
+    Rm {
+        /// The user's name
+        name: String,
+    },
+    /// List the users
+    Ls,
+}
+
+/// Arguments of `grant`.
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// A user's name, or "anonymous", or "*" for every user who logged in
+    pub who: String,
+    /// Repositories: a name, with "*" for one component and "**" for any number
+    pub pattern: String,
+    /// Some of pull,push,delete, separated by commas
+    pub actions: String,
+}
+
+/// Arguments of `revoke`.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The "who" of the rule
+    pub who: String,
+    /// The pattern of the rule
+    pub pattern: String,
+}
+
+/// Commands on rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// List the rules
+    Ls,
+}
+
+/// Commands on the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Verify the settings and show what they come to
+    Check(Serve),
+}
+
+/// A command that is not built yet, with whatever followed it.
+#[derive(Debug, Args)]
+pub struct NotBuilt {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! The wire: connections, requests parsed into operations, answers.
