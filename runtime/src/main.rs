@@ -1,1 +1,2 @@
+//! The `wharf-runtime` program.
 fn main() {}
