@@ -21,3 +21,4 @@
 pub mod cli;
 pub mod clock;
 pub mod http;
+pub mod metadata;

@@ -1,0 +1,343 @@
+//! Patterns over repository names, and what a caller may see by them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a rule allows in the repositories that its pattern matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Actions {
+    /// Reading: blobs, manifests, tags, referrers.
+    pub pull: bool,
+    /// Writing: uploads, mounts, manifests, tags.
+    pub push: bool,
+    /// Removing blobs, manifests and tags.
+    pub delete: bool,
+}
+
+impl Actions {
+    /// Everything.
+    pub const ALL: Self = Self {
+        pull: true,
+        push: true,
+        delete: true,
+    };
+
+    /// Returns what either of the two allows.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            pull: self.pull || other.pull,
+            push: self.push || other.push,
+            delete: self.delete || other.delete,
+        }
+    }
+}
+
+impl fmt::Display for Actions {
+    /// Writes the allowed ones as `pull,push,delete`, in this order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [(self.pull, "pull"), (self.push, "push"), (self.delete, "delete")];
+        let mut first = true;
+        for (_, word) in words.into_iter().filter(|(allowed, _)| *allowed) {
+            if !first {
+                f.write_str(",")?;
+            }
+            first = false;
+            f.write_str(word)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Actions {
+    type Err = BadPattern;
+
+    /// Reads `pull,push,delete` in any order, at least one of them; `*` is all.
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let mut actions = Self::default();
+        for word in text.split(',') {
+            match word.trim() {
+                "pull" => actions.pull = true,
+                "push" => actions.push = true,
+                "delete" => actions.delete = true,
+                "*" => actions = Self::ALL,
+                other => return Err(BadPattern::Action(other.to_owned())),
+            }
+        }
+        Ok(actions)
+    }
+}
+
+/// Why a pattern or a list of actions was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPattern {
+    /// The pattern is empty, or has an empty component.
+    #[error("a pattern is components with a slash between them, none of them empty: {0:?}")]
+    Empty(String),
+    /// A character that no repository name has.
+    #[error("a pattern holds a-z, 0-9, '.', '_', '-', '/' and '*' only, not {character:?}: {pattern:?}")]
+    Character {
+        /// The whole pattern.
+        pattern: String,
+        /// What is wrong in it.
+        character: char,
+    },
+    /// `**` beside something else in one component, or more of them than are cheap to match.
+    #[error("'**' stands alone between slashes, and at most 4 times: {0:?}")]
+    DoubleStar(String),
+    /// A pattern longer than any repository name.
+    #[error("a pattern has at most 255 characters")]
+    TooLong,
+    /// An unknown action.
+    #[error("unknown action {0:?}: pull, push, delete, or * for all")]
+    Action(String),
+}
+
+/// Matches repository names: `*` is any characters within a component, `**` is one component or more.
+///
+/// So `alice/**` is all below `alice/` but not `alice` itself, `*/app` is `app` below any one component, and `**`
+/// is every repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Returns the pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether the repository's name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let pattern: Vec<&str> = self.0.split('/').collect();
+        let name: Vec<&str> = name.split('/').collect();
+        components_match(&pattern, &name)
+    }
+
+    /// Returns what every matching name begins with.
+    pub fn literal_prefix(&self) -> &str {
+        self.0
+            .split_once('*')
+            .map_or(self.0.as_str(), |(prefix, _)| prefix)
+    }
+
+    /// Returns whether it matches one name alone.
+    pub fn is_literal(&self) -> bool {
+        !self.0.contains('*')
+    }
+}
+
+fn components_match(pattern: &[&str], name: &[&str]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((&"**", rest)) => {
+            (1..=name.len()).any(|taken| name.get(taken..).is_some_and(|left| components_match(rest, left)))
+        }
+        Some((first, rest)) => name
+            .split_first()
+            .is_some_and(|(component, left)| stars_match(first, component) && components_match(rest, left)),
+    }
+}
+
+/// Matches one component. The pieces between stars are found from left to right, the first and last at the ends.
+fn stars_match(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut left) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return left.ends_with(piece);
+        }
+        match left.split_once(piece) {
+            Some((_, after)) => left = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+impl FromStr for Pattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if text.len() > 255 {
+            return Err(BadPattern::TooLong);
+        }
+        let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | '/' | '*');
+        if let Some(character) = text.chars().find(|c| !allowed(*c)) {
+            return Err(BadPattern::Character {
+                pattern: text.to_owned(),
+                character,
+            });
+        }
+        if text.split('/').any(str::is_empty) {
+            return Err(BadPattern::Empty(text.to_owned()));
+        }
+        let doubles = text.split('/').filter(|component| component.contains("**"));
+        if doubles.clone().any(|component| component != "**") || doubles.count() > 4 {
+            return Err(BadPattern::DoubleStar(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which repositories a caller may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visible {
+    /// Every one.
+    All,
+    /// Those that one of the patterns matches; none, if there is no pattern.
+    Matching(Vec<Pattern>),
+}
+
+impl Visible {
+    /// Returns whether the repository of this name may be seen.
+    pub fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
+        }
+    }
+
+    /// Returns the ranges of names (first, and the first one past it, or no end) that hold every visible name: in
+    /// order, without overlap. A listing reads these alone, so that it costs what the caller may see.
+    pub fn ranges(&self) -> Vec<(String, Option<String>)> {
+        let Self::Matching(patterns) = self else {
+            return vec![(String::new(), None)];
+        };
+        let mut ranges: Vec<(String, Option<String>)> = patterns.iter().map(pattern_range).collect();
+        ranges.sort();
+        let mut merged: Vec<(String, Option<String>)> = Vec::new();
+        for (start, end) in ranges {
+            match merged.last_mut() {
+                Some((_, None)) => break,
+                Some((_, Some(last))) if start <= *last => match end {
+                    Some(end) => *last = end.max(std::mem::take(last)),
+                    None => {
+                        let open = merged.pop().map(|(start, _)| (start, None));
+                        merged.extend(open);
+                    }
+                },
+                _ => merged.push((start, end)),
+            }
+        }
+        merged
+    }
+}
+
+/// Returns the range of names that a pattern can match. The characters of a name are ASCII, so the first one past a
+/// prefix is the prefix with its last byte one higher; the prefix of a literal is the name itself.
+fn pattern_range(pattern: &Pattern) -> (String, Option<String>) {
+    let prefix = pattern.literal_prefix();
+    if pattern.is_literal() {
+        return (prefix.to_owned(), Some(format!("{prefix}\0")));
+    }
+    let mut past = prefix.to_owned();
+    let end = past.pop().and_then(|last| {
+        let next = char::from_u32(u32::from(last).saturating_add(1))?;
+        past.push(next);
+        Some(past)
+    });
+    (prefix.to_owned(), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_star_stays_within_a_component_and_two_span_one_or_more() {
+        for (text, matching, other) in [
+            (
+                "alice/**",
+                vec!["alice/a", "alice/a/b"],
+                vec!["alice", "alicea/b", "bob/alice/a"],
+            ),
+            ("**", vec!["a", "a/b/c"], vec![]),
+            (
+                "*/app",
+                vec!["a/app", "b-c/app"],
+                vec!["app", "a/b/app", "a/apps"],
+            ),
+            (
+                "a*b*c",
+                vec!["abc", "a-b-b-c", "abbc"],
+                vec!["ab", "abcd", "xabc", "a/bc"],
+            ),
+            (
+                "**/tools/*",
+                vec!["a/tools/x", "a/b/tools/x"],
+                vec!["tools/x", "a/tools/x/y"],
+            ),
+            ("a*a", vec!["aa", "aba"], vec!["a"]),
+            ("plain", vec!["plain"], vec!["plain/x", "plai"]),
+        ] {
+            for name in matching {
+                assert!(pattern(text).matches(name), "{text} should match {name}");
+            }
+            for name in other {
+                assert!(!pattern(text).matches(name), "{text} should not match {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_could_match_is_refused() {
+        for text in [
+            "",
+            "/a",
+            "a//b",
+            "a/",
+            "A",
+            "a b",
+            "a**",
+            "**b/c",
+            "***",
+            "**/**/**/**/**",
+            "ü",
+        ] {
+            assert!(text.parse::<Pattern>().is_err(), "{text:?} should be refused");
+        }
+    }
+
+    #[test]
+    fn ranges_cover_what_is_visible_once_and_in_order() {
+        let visible = |patterns: &[&str]| Visible::Matching(patterns.iter().map(|p| pattern(p)).collect());
+        let range = |start: &str, end: &str| (start.to_owned(), Some(end.to_owned()));
+        assert_eq!(visible(&[]).ranges(), vec![]);
+        assert_eq!(
+            visible(&["b/**", "a/**"]).ranges(),
+            vec![range("a/", "a0"), range("b/", "b0")]
+        );
+        assert_eq!(
+            visible(&["a/b/**", "a/**", "a/c"]).ranges(),
+            vec![range("a/", "a0")]
+        );
+        assert_eq!(visible(&["x", "x"]).ranges(), vec![range("x", "x\0")]);
+        assert_eq!(visible(&["b/**", "*/app"]).ranges(), vec![(String::new(), None)]);
+        assert_eq!(Visible::All.ranges(), vec![(String::new(), None)]);
+    }
+
+    #[test]
+    fn actions_are_written_as_they_are_read() {
+        for text in ["pull", "pull,push", "pull,push,delete", "push,delete"] {
+            assert_eq!(text.parse::<Actions>().unwrap().to_string(), text);
+        }
+        assert_eq!("*".parse::<Actions>().unwrap(), Actions::ALL);
+        assert!("pull,read".parse::<Actions>().is_err());
+        assert!("".parse::<Actions>().is_err());
+    }
+}
