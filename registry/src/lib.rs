@@ -20,5 +20,6 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod metadata;
