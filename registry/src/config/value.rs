@@ -70,7 +70,9 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .map_or_else(|| text.to_owned(), |port| format!("0.0.0.0:{port}"));
     text.parse()
         .or_else(|_not| text.replacen("localhost:", "127.0.0.1:", 1).parse())
-        .map_err(|_not| "must be IP:PORT, like 127.0.0.1:5000 or [::]:5000 (port 0 takes a free one)".to_owned())
+        .map_err(|_not| {
+            "must be IP:PORT, like 127.0.0.1:5000 or [::]:5000 (port 0 takes a free one)".to_owned()
+        })
 }
 
 pub(super) fn default_data_dir() -> String {
