@@ -1,1 +1,3 @@
 //! The wire: connections, requests parsed into operations, answers.
+
+pub mod server;
