@@ -1,0 +1,191 @@
+//! What `cargo x` is asked to do. Pure.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The text of `cargo x help`.
+pub const USAGE: &str = "\
+Usage: cargo x COMMAND
+
+  test [-- ARGUMENTS]     installs what the tests need, then runs every suite; ARGUMENTS go to nextest
+  dist                    builds the three release programs into target/dist
+  image [--programs DIR]  writes the registry's OCI archive into target/dist
+  deny                    checks licences, sources and duplicates of all dependencies
+  tidy                    checks what no lint can: sizes, dependencies, the promises of SECURITY.md
+  help                    prints this";
+
+/// One command with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Prints the usage.
+    Help,
+    /// Builds the release programs.
+    Dist,
+    /// Writes the registry's image, of the programs in `programs` or else of freshly built ones.
+    Image {
+        /// A folder that holds `wharf-registry`.
+        programs: Option<PathBuf>,
+    },
+    /// Runs the test suites.
+    Test {
+        /// Arguments that nextest is given as they are.
+        nextest: Vec<String>,
+    },
+    /// Checks the sources.
+    Tidy,
+    /// Checks the dependencies.
+    Deny,
+}
+
+/// A command line that names no command, an unknown one, or an argument that the command lacks.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing was asked.
+    NoCommand,
+    /// There is no such command.
+    UnknownCommand(String),
+    /// The command does not take this argument.
+    UnknownArgument {
+        /// The command that was asked.
+        command: &'static str,
+        /// The argument, as typed.
+        argument: String,
+    },
+    /// A flag stands last and needs a value.
+    MissingValue(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => write!(f, "no command given\n\n{USAGE}"),
+            Self::UnknownCommand(name) => write!(f, "no command is called {name:?}\n\n{USAGE}"),
+            Self::UnknownArgument { command, argument } => {
+                write!(f, "cargo x {command} takes no {argument:?}\n\n{USAGE}")
+            }
+            Self::MissingValue(flag) => write!(f, "{flag} needs a value\n\n{USAGE}"),
+        }
+    }
+}
+
+/// Reads a command line, without the program's name.
+pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
+    let command = arguments.next().ok_or(Refusal::NoCommand)?;
+    match command.as_str() {
+        "help" | "--help" | "-h" => Ok(Request::Help),
+        "dist" => alone("dist", arguments, Request::Dist),
+        "deny" => alone("deny", arguments, Request::Deny),
+        "tidy" => alone("tidy", arguments, Request::Tidy),
+        "image" => image(arguments),
+        "test" => test(arguments),
+        _ => Err(Refusal::UnknownCommand(command)),
+    }
+}
+
+fn alone(
+    command: &'static str,
+    mut arguments: impl Iterator<Item = String>,
+    request: Request,
+) -> Result<Request, Refusal> {
+    match arguments.next() {
+        None => Ok(request),
+        Some(argument) => Err(Refusal::UnknownArgument { command, argument }),
+    }
+}
+
+fn image(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
+    let mut programs = None;
+    while let Some(argument) = arguments.next() {
+        if argument != "--programs" {
+            return Err(Refusal::UnknownArgument {
+                command: "image",
+                argument,
+            });
+        }
+        let value = arguments.next().ok_or(Refusal::MissingValue("--programs"))?;
+        programs = Some(PathBuf::from(value));
+    }
+    Ok(Request::Image { programs })
+}
+
+fn test(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
+    match arguments.next() {
+        None => Ok(Request::Test { nextest: Vec::new() }),
+        Some(dashes) if dashes == "--" => Ok(Request::Test {
+            nextest: arguments.collect(),
+        }),
+        Some(argument) => Err(Refusal::UnknownArgument {
+            command: "test",
+            argument,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, Refusal> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn every_command_of_the_usage_is_known() {
+        let named = USAGE
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+        for command in named {
+            assert!(parsed(command).is_ok(), "{command} stands in the usage alone");
+        }
+    }
+
+    #[test]
+    fn nothing_asked_and_an_unknown_command_are_refused_with_the_usage() {
+        assert_eq!(parsed(""), Err(Refusal::NoCommand));
+        let refusal = parsed("tset").unwrap_err();
+        assert_eq!(refusal, Refusal::UnknownCommand("tset".into()));
+        assert!(refusal.to_string().contains(USAGE));
+    }
+
+    #[test]
+    fn arguments_that_a_command_lacks_are_refused_by_name() {
+        assert_eq!(
+            parsed("tidy --fast"),
+            Err(Refusal::UnknownArgument {
+                command: "tidy",
+                argument: "--fast".into()
+            })
+        );
+        assert_eq!(
+            parsed("test it"),
+            Err(Refusal::UnknownArgument {
+                command: "test",
+                argument: "it".into()
+            })
+        );
+        assert_eq!(
+            parsed("image --programs"),
+            Err(Refusal::MissingValue("--programs"))
+        );
+    }
+
+    #[test]
+    fn arguments_after_the_dashes_go_to_nextest() {
+        assert_eq!(
+            parsed("test -- -p wharf --no-capture"),
+            Ok(Request::Test {
+                nextest: vec!["-p".into(), "wharf".into(), "--no-capture".into()]
+            })
+        );
+    }
+
+    #[test]
+    fn image_takes_a_folder_of_programs() {
+        assert_eq!(
+            parsed("image --programs d"),
+            Ok(Request::Image {
+                programs: Some("d".into())
+            })
+        );
+    }
+}

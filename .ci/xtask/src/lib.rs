@@ -1,0 +1,71 @@
+//! The project's own commands, run as `cargo x COMMAND`.
+//!
+//! Each command is a module: [`dist`] builds the three release programs, [`image`] packs the
+//! registry as an OCI archive, [`suites`] is `cargo x test`, [`tidy`] checks what no lint can.
+//! They share [`workspace`] (where things are), [`process`] (running programs), [`install`] (what
+//! a bare machine lacks) and [`say`] (the only printing).
+//!
+//! This crate knows the three programs by their names and command lines alone; it links none.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod dist;
+pub mod image;
+pub mod install;
+pub mod process;
+pub mod say;
+pub mod suites;
+pub mod tidy;
+pub mod workspace;
+
+use std::process::ExitCode;
+
+use cli::Request;
+use workspace::Workspace;
+
+/// Runs one command: exit code 0 when it did its work, 1 when it failed, 2 when it was asked wrongly.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let request = match cli::parse(arguments) {
+        Ok(request) => request,
+        Err(refusal) => {
+            say::error(&refusal.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    match carry_out(&request) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `Ok(false)` is a command that ran to its end and found something wrong, which it has told.
+fn carry_out(request: &Request) -> anyhow::Result<bool> {
+    if matches!(request, Request::Help) {
+        say::line(cli::USAGE);
+        return Ok(true);
+    }
+    let workspace = Workspace::locate()?;
+    match request {
+        Request::Help => Ok(true),
+        Request::Dist => dist::build(&workspace).map(|_| true),
+        Request::Image { programs } => image::command(&workspace, programs.as_deref()).map(|_| true),
+        Request::Test { nextest } => suites::command(&workspace, nextest),
+        Request::Deny => deny(&workspace).map(|()| true),
+        Request::Tidy => tidy::command(&workspace),
+    }
+}
+
+fn deny(workspace: &Workspace) -> anyhow::Result<()> {
+    let path = install::path_with(&install::tools(workspace)?)?;
+    let mut command = process::cargo();
+    command
+        .current_dir(workspace.root())
+        .env("PATH", path)
+        .args(["deny", "--config", ".deny.toml", "check"]);
+    process::run(command.args(["bans", "licenses", "sources"]))
+}
