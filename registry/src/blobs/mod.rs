@@ -8,8 +8,8 @@
 //! remembers nothing about it. So any replica, and any later process, continues any upload:
 //!
 //! ```text
-//! begin ─► Session ─► append ─► Session' ─► append ─► Session'' ─► finish ─► Stored ─► the blob's row
-//!           (row)               (row)                 (row)
+//! Session::new ─► append ─► Session' ─► append ─► Session'' ─► finish ─► Stored ─► the blob's row
+//!    (row)                   (row)                 (row)
 //! ```
 //!
 //! Invariant: what an `append` was not able to store in a row did not happen. The next one starts from the row's
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use wharf_protocol::digest::{Algorithm, Digest};
+use wharf_protocol::digest::Digest;
 
 mod error;
 mod hash;
@@ -104,11 +104,6 @@ impl fmt::Debug for Content {
 ///   it cannot, the caller's row (compared and swapped) decides whose state counts, and the loser's bytes are never read.
 /// - Memory: bytes on the way are bounded for the whole store; a session between two calls holds nothing.
 pub trait Blobs: Send + Sync + fmt::Debug {
-    /// Begins an upload whose object will be `key`, hashed by `algorithm` as it streams.
-    ///
-    /// `key` has never been used before. Nothing is visible under it, and a crash leaves at most an empty staged file.
-    fn begin(&self, key: Key, algorithm: Algorithm) -> BoxFuture<'_, Result<Session, BlobError>>;
-
     /// Takes the stream's bytes, `at_most` so many, to the end of the session, and hashes them.
     ///
     /// First cuts the staged bytes back to `session.offset`: what a crashed or failed call left behind is gone.

@@ -1,12 +1,14 @@
 //! An upload's state, as its row holds it.
 
 use serde::{Deserialize, Serialize};
+use wharf_protocol::digest::{Algorithm, Hasher};
 
 use super::{HashState, Key};
 
 /// An upload on its way. A row holds all of it; nothing else does.
 ///
-/// `key` is a TEXT, `offset` a BIGINT, `staged` a TEXT (its JSON), and `hash` a TEXT, a BIGINT and a BLOB.
+/// In the row, `key` is a text, `offset` a number, `staged` a text ([`Staged::to_text`]), and `hash` the algorithm's
+/// name, a format's number and bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// The object that this upload becomes.
@@ -19,16 +21,30 @@ pub struct Session {
     pub hash: HashState,
 }
 
+impl Session {
+    /// Begins an upload that will be the object `key`, never used before, hashed by `algorithm` as it streams.
+    ///
+    /// No store knows of it until its first bytes come.
+    pub fn new(key: Key, algorithm: Algorithm) -> Self {
+        Self {
+            key,
+            offset: 0,
+            staged: Staged::Nothing,
+            hash: HashState::of(&Hasher::new(algorithm)),
+        }
+    }
+}
+
 /// Where an upload's bytes lie until it is finished.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Staged {
-    /// In a file of its own on the store's disk.
-    File {
-        /// Its name in the store's folder of uploads.
-        name: String,
-    },
-    /// In parts of a multipart upload to `Session::key`, and a tail that is too small for a part.
+    /// Nowhere: there were none yet.
+    #[default]
+    Nothing,
+    /// In a file on the store's disk that has the name of the session's key.
+    File,
+    /// In parts of a multipart upload to the session's key, and a tail that is too small for a part.
     Multipart {
         /// The multipart upload, once there was enough for a first part.
         id: Option<String>,
@@ -60,17 +76,52 @@ pub struct Tail {
 }
 
 impl Staged {
-    /// Returns the JSON text for the row.
-    pub fn to_json(&self) -> String {
-        // A tree of strings and numbers always has a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+    /// Returns the text for the row; it is empty for [`Staged::Nothing`].
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            // A tree of strings and numbers always has a JSON form.
+            staged => serde_json::to_string(staged).unwrap_or_default(),
+        }
     }
 
-    /// Reads what `to_json` wrote.
+    /// Reads what [`to_text`](Self::to_text) wrote.
     ///
     /// # Errors
     /// The text is something else: a damaged row, or one of a newer version.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        if text.is_empty() {
+            Ok(Self::Nothing)
+        } else {
+            serde_json::from_str(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_staged_reads_back_from_its_text() {
+        let tail = Some(Tail {
+            object: "uploads/x/1".into(),
+            size: 3,
+        });
+        let parts = vec![Part {
+            id: "\"e\"".into(),
+            size: 8,
+        }];
+        let multipart = Staged::Multipart {
+            id: Some("m".into()),
+            parts,
+            tail,
+            stale: vec!["uploads/x/0".into()],
+        };
+        for staged in [Staged::Nothing, Staged::File, multipart] {
+            assert_eq!(Staged::from_text(&staged.to_text()).unwrap(), staged);
+        }
+        assert_eq!(Staged::Nothing.to_text(), "");
+        assert!(Staged::from_text("{").is_err());
     }
 }
