@@ -1,0 +1,56 @@
+//! Running programs and reading what they said.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// A program from the pinned tools.
+pub(crate) fn tool(name: &str) -> Command {
+    assert!(
+        xtask::process::on_path(name),
+        "no {name} on PATH: `cargo x test` installs it and puts it there"
+    );
+    Command::new(name)
+}
+
+/// Runs a program that must end well and returns its stdout.
+pub(crate) fn said(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(output.status.success(), "{}", told(command, &output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a program that must fail and returns its stderr.
+pub(crate) fn refused(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        !output.status.success(),
+        "it was to fail: {}",
+        told(command, &output)
+    );
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Runs a program to its end.
+pub(crate) fn output(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+fn told(command: &Command, output: &Output) -> String {
+    format!(
+        "{} ended with {}\n--- stdout\n{}\n--- stderr\n{}",
+        xtask::say::shown(command),
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
