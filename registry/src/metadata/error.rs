@@ -49,7 +49,8 @@ pub enum Error {
     /// There is no such user.
     #[error("no such user: {0}")]
     UserUnknown(String),
-    /// The database cannot be reached or is too busy. Trying again later may help.
+    /// The database cannot be reached or is too busy. Trying again later may help. Whether a write that fails so has
+    /// happened is unknown if the connection broke while it was committed: an object it named must not be deleted.
     #[error("the database does not answer: {0}")]
     Unavailable(Arc<str>),
     /// The database's disk is full. Reads go on; writes do once there is space.
@@ -59,6 +60,16 @@ pub enum Error {
     /// because what the disk holds is unknown after a failed flush.
     #[error("the database's disk failed, nothing is written until a restart: {0}")]
     WritesStopped(Arc<str>),
+    /// The database cannot be opened.
+    #[error("cannot open the database {database}: {detail}: {way_out}")]
+    Open {
+        /// Which database.
+        database: String,
+        /// What the database said.
+        detail: Arc<str>,
+        /// What its operator can do.
+        way_out: &'static str,
+    },
     /// The database was made by a later version of the registry.
     #[error(
         "{database} was made by a newer wharf-registry (its schema is {found}, this program knows {known}): \

@@ -27,6 +27,9 @@ pub struct NewRefreshToken {
     pub hash: Vec<u8>,
     /// Whose it is.
     pub user: String,
+    /// The version of the user's row by which the caller knows the user: a password that was changed since then gets
+    /// no token.
+    pub user_version: i64,
     /// The client that asked for it, by its own word.
     pub client: String,
     /// The present moment.
@@ -53,7 +56,7 @@ pub trait TokenRows {
     /// Remembers a refresh token.
     ///
     /// # Errors
-    /// [`Error::UserUnknown`](super::Error::UserUnknown).
+    /// [`Error::UserUnknown`](super::Error::UserUnknown) if there is no such user, or its row has another version.
     fn add_refresh_token(&self, token: NewRefreshToken) -> Answer<'_, ()>;
 
     /// Finds the user of a refresh token that is alive, and lets it live for `life` from now (to spare writes, up to

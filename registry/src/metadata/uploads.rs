@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashState {
     /// Which form the bytes have. A program that does not know the form reads the staged bytes again.
-    pub version: u32,
+    pub format: u32,
     /// The state, as the hasher wrote it.
     pub bytes: Vec<u8>,
 }
@@ -24,8 +24,8 @@ pub struct NewUpload {
     pub repository: RepositoryName,
     /// Whose session it is: the limit is counted by this word.
     pub owner: String,
-    /// Where the store stages the bytes.
-    pub staged: String,
+    /// The key of the object that it becomes.
+    pub object_key: String,
     /// What the bytes are hashed with as they come.
     pub algorithm: Algorithm,
     /// The present moment.
@@ -43,18 +43,16 @@ pub struct Upload {
     pub repository: RepositoryName,
     /// Whose session it is.
     pub owner: String,
-    /// Where the store stages the bytes.
-    pub staged: String,
+    /// The key of the object that it becomes.
+    pub object_key: String,
     /// What the bytes are hashed with.
     pub algorithm: Algorithm,
     /// How many bytes have been taken.
     pub offset: u64,
     /// The hash of these bytes; none before the first.
     pub hash_state: Option<HashState>,
-    /// The store's own account of the parts it has written; empty before the first.
-    pub parts: String,
-    /// The bytes at the end that are too few for a part.
-    pub tail: Vec<u8>,
+    /// Where these bytes lie: the store's own account, empty before the first.
+    pub staged: String,
     /// When it began.
     pub started: Timestamp,
     /// When it ends by itself.
@@ -81,10 +79,8 @@ pub struct UploadProgress {
     pub offset: u64,
     /// The hash of the bytes up to there.
     pub hash_state: Option<HashState>,
-    /// The store's account of its parts.
-    pub parts: String,
-    /// The bytes too few for a part.
-    pub tail: Vec<u8>,
+    /// Where these bytes lie: the store's own account.
+    pub staged: String,
     /// The present moment.
     pub now: Timestamp,
     /// Until when the writer goes on holding the session; `None` lets go of it.
