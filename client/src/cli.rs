@@ -1,0 +1,141 @@
+//! The command line: raw arguments, to a typed command, to its exit code.
+//!
+//! Docker's options follow Go's flag library, clap's do not; so [`walk`] reads the raw arguments as
+//! docker would (and makes docker's errors), clap turns what is left into types, and
+//! [`crate::output::help`] lays out the help of both. To add a command: a file in [`crate::commands`],
+//! a variant of [`Command`], a row in [`words`].
+
+mod docker;
+pub(crate) mod walk;
+pub(crate) mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::app::App;
+use crate::commands;
+use crate::config::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::output::{Output, help};
+
+/// Everything that can stand on the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wharf",
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    args_override_self = true
+)]
+pub struct Cli {
+    /// The flags that stand before the command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; without one the help is printed.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The flags that stand before the command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Location of client config files
+    #[arg(long, value_name = "string")]
+    pub config: Option<String>,
+    /// Enable debug mode
+    #[arg(short = 'D', long)]
+    pub debug: bool,
+    /// Print version information and quit
+    #[arg(short, long)]
+    pub version: bool,
+}
+
+/// One variant a command.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub enum Command {
+    /// `wharf version`.
+    Version(commands::version::Version),
+}
+
+/// Runs what the arguments say and returns the exit code. The first argument is the program's name.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let output = Output::standard();
+    match start(arguments, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            if error.kind() != Kind::ClosedPipe {
+                output.error(&error);
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start(arguments: &[OsString], output: &Output) -> Result<ExitCode> {
+    let mut words = Vec::with_capacity(arguments.len());
+    for argument in arguments.iter().skip(1) {
+        let Some(word) = argument.to_str() else {
+            return Err(Error::new(
+                Kind::BadArguments,
+                format!("the argument {} is not UTF-8", argument.to_string_lossy()),
+            ));
+        };
+        words.push(word);
+    }
+    let tree = Cli::command();
+    match walk::walk(&tree, &words)? {
+        walk::Request::Help { path, deprecated } => {
+            if deprecated {
+                output.note("Flag shorthand -h has been deprecated, use --help");
+            }
+            output.data(&help::page(&tree, &path))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        walk::Request::Version => {
+            output.line(&format!(
+                "Wharf version {}, build {}",
+                crate::VERSION,
+                crate::BUILD
+            ))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        walk::Request::Run { path, arguments } => {
+            let matches = tree
+                .clone()
+                .try_get_matches_from(arguments)
+                .map_err(|error| walk::bad_value(&tree, &path, &error))?;
+            let cli = Cli::from_arg_matches(&matches)
+                .map_err(|error| Error::new(Kind::BadArguments, error.to_string()))?;
+            run(cli, output.clone())
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output) -> Result<ExitCode> {
+    let Some(command) = cli.command else {
+        return Err(Error::new(Kind::BadArguments, "no command given"));
+    };
+    let docker_config = crate::config::docker_folder(cli.global.config);
+    let app = App::new(output, Settings::load()?, docker_config, cli.global.debug);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start the async runtime", error))?;
+    let result = runtime.block_on(execute(command, &app));
+    // A blocked thread (a read of a terminal, a lock) must not keep an interrupted command alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs a command. One line a variant.
+async fn execute(command: Command, app: &App) -> Result<ExitCode> {
+    match command {
+        Command::Version(command) => command.execute(app),
+    }
+}
+
+#[cfg(test)]
+mod tests;

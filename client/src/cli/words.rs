@@ -1,0 +1,94 @@
+//! Docker's words for each command: how its arguments are written, how many there are, its names.
+
+/// How many arguments a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each command that needs one lands after this")]
+pub(crate) enum Arguments {
+    /// Exactly so many.
+    Exactly(usize),
+    /// So many or more.
+    AtLeast(usize),
+    /// So many or fewer.
+    AtMost(usize),
+    /// So many or more; from the first one on, nothing is a flag of ours.
+    Program(usize),
+}
+
+/// The words of one command.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// The paths that lead to it.
+    pub(crate) paths: &'static [&'static str],
+    /// What follows the path in `Usage:`.
+    pub(crate) usage: &'static str,
+    /// How many arguments it takes.
+    pub(crate) arguments: Arguments,
+    /// What it does.
+    pub(crate) about: &'static str,
+    /// What it does in the list of commands, where that is shorter.
+    pub(crate) short: &'static str,
+    /// The line under `Aliases:`, or nothing.
+    pub(crate) aliases: &'static str,
+}
+
+use Arguments::{AtLeast, AtMost, Exactly};
+
+/// The commands that stand first in `wharf --help`, in this order.
+pub(crate) const COMMON: &[&str] = &[
+    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info",
+];
+
+/// The groups of commands and what they are for.
+pub(crate) const GROUPS: &[(&str, &str)] = &[("image", "Manage images"), ("container", "Manage containers")];
+
+const fn row(
+    paths: &'static [&'static str],
+    usage: &'static str,
+    arguments: Arguments,
+    about: &'static str,
+    aliases: &'static str,
+) -> Words {
+    Words {
+        paths,
+        usage,
+        arguments,
+        about,
+        short: about,
+        aliases,
+    }
+}
+
+const ALL: &[Words] = &[row(
+    &["version"],
+    "[OPTIONS]",
+    Exactly(0),
+    "Show the Wharf version information",
+    "",
+)];
+
+/// The row of a command, by its path (`pull`, `image pull`).
+pub(crate) fn of(path: &str) -> Option<&'static Words> {
+    ALL.iter().find(|words| words.paths.contains(&path))
+}
+
+/// Every row.
+#[cfg(test)]
+pub(crate) fn all() -> &'static [Words] {
+    ALL
+}
+
+impl Arguments {
+    /// What is wrong with this number of arguments, in docker's words, and how its help is announced.
+    pub(crate) fn refuse(self, count: usize) -> Option<(String, &'static str)> {
+        let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
+        match self {
+            Exactly(0) if count > 0 => Some(("accepts no arguments".to_owned(), "Run")),
+            Exactly(n) if count != n => Some((format!("requires {n} {}", plural(n)), "Run")),
+            AtMost(n) if count > n => Some((format!("requires at most {n} {}", plural(n)), "Run")),
+            AtLeast(n) | Self::Program(n) if count < n => {
+                Some((format!("requires at least {n} {}", plural(n)), "See"))
+            }
+            _ => None,
+        }
+    }
+}
