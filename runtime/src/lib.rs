@@ -4,4 +4,5 @@
 //!
 //! Invariant: this crate knows nothing of images, registries or the `wharf` client.
 
+pub mod seccomp;
 pub mod spec;

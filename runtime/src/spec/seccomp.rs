@@ -16,9 +16,9 @@ pub struct LinuxSeccomp<'a> {
     /// `SCMP_ARCH_…`; empty stands for the native one.
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub architectures: Vec<Text<'a>>,
-    /// `SECCOMP_FILTER_FLAG_…`.
-    #[serde(borrow, default, deserialize_with = "nullable")]
-    pub flags: Vec<Text<'a>>,
+    /// `SECCOMP_FILTER_FLAG_…`; an empty list is not the same as none.
+    #[serde(borrow, default)]
+    pub flags: Option<Vec<Text<'a>>>,
     /// Unix socket that gets the descriptor of `SCMP_ACT_NOTIFY`.
     #[serde(borrow, default)]
     pub listener_path: Option<Text<'a>>,
