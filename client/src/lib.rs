@@ -19,6 +19,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod network;
 pub mod output;
 pub mod reexec;
 pub mod store;

@@ -81,15 +81,13 @@ pub(super) fn publish(lease: &Lease) -> Result<(), Error> {
 
 /// Takes the lease's ports away, one by one: some may be gone already.
 pub(super) fn unpublish(lease: &Lease) -> Result<(), Error> {
-    lease
-        .ports
-        .iter()
-        .filter_map(element)
-        .fold(Ok(()), |result, element| {
-            let mut transaction = Transaction::begin();
-            transaction.add(DELETE_ELEMENT, 0, element.of(lease), "closing a published port");
-            result.and(already_gone(transaction.commit()))
-        })
+    let mut result = Ok(());
+    for element in lease.ports.iter().filter_map(element) {
+        let mut transaction = Transaction::begin();
+        transaction.add(DELETE_ELEMENT, 0, element.of(lease), "closing a published port");
+        result = result.and(already_gone(transaction.commit()));
+    }
+    result
 }
 
 fn already_gone(result: Result<(), Error>) -> Result<(), Error> {
