@@ -20,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod network;
+pub mod image;
 pub mod output;
 pub mod reexec;
 pub mod store;

@@ -30,6 +30,12 @@ pub struct Store {
     run: PathBuf,
 }
 
+/// A lock on the store; the kernel drops it with its holder.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
 impl Store {
     /// Opens the store that the environment names, making its folders (0700) the first time.
     ///
@@ -77,6 +83,45 @@ impl Store {
     /// One folder a container, named by its id.
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers")
+    }
+
+    /// Holds the store against the removal of unused content while images or containers are made.
+    /// Blocks while somebody removes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn hold(&self) -> Result<Lock> {
+        self.lock(rustix::fs::FlockOperation::LockShared)
+    }
+
+    /// Takes the store alone, to remove what nothing uses; `None` while others hold it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn alone(&self) -> Result<Option<Lock>> {
+        match self.lock(rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.kind() == Kind::Conflict => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn lock(&self, operation: rustix::fs::FlockOperation) -> Result<Lock> {
+        let path = self.root.join("lock");
+        let failed = |error: io::Error| Error::io(format!("lock {}", path.display()), error);
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match rustix::fs::flock(&file, operation) {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(Error::new(Kind::Conflict, "another wharf is using the store"))
+            }
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// A path below the root.
