@@ -1,0 +1,235 @@
+//! From a stream into a file, hashed on the way.
+//!
+//! While one batch of pieces is hashed and written on a thread that may wait for the disk, the next is collected. The
+//! pieces are written as they came, never copied together. How many batches there are at once, over all uploads, is
+//! bounded; an upload whose client sends nothing holds none.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use wharf_protocol::digest::Hasher;
+
+use super::super::{BlobError, BodyError, ByteStream};
+use super::folders::Folders;
+
+/// How much is collected while the batch before is written.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// How many batches are in memory at once, for all uploads together.
+const BATCHES: usize = 64;
+
+/// Takes streams in, within the bounds of memory.
+#[derive(Debug)]
+pub(super) struct Intake {
+    folders: Arc<Folders>,
+    batches: Arc<Semaphore>,
+}
+
+/// What was taken from a stream.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) bytes: u64,
+    pub(super) hasher: Hasher,
+    /// Why the stream ended early, if it did.
+    pub(super) cut: Option<BodyError>,
+}
+
+/// Pieces in hand, with the right to hold them.
+#[derive(Debug)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A file with its hash, as far as they have come; lent to the thread that writes.
+#[derive(Debug)]
+struct Target {
+    file: Arc<File>,
+    at: u64,
+    hasher: Hasher,
+}
+
+impl Target {
+    fn write(&mut self, batch: &Batch) -> Result<(), BlobError> {
+        for piece in &batch.pieces {
+            self.hasher.update(piece);
+            self.file
+                .write_all_at(piece, self.at)
+                .map_err(|error| BlobError::io("writing", "an upload", error))?;
+            self.at = self.at.saturating_add(length(piece));
+        }
+        Ok(())
+    }
+}
+
+fn length(piece: &Bytes) -> u64 {
+    u64::try_from(piece.len()).unwrap_or(u64::MAX)
+}
+
+impl Intake {
+    pub(super) fn new(folders: Arc<Folders>) -> Self {
+        Self {
+            folders,
+            batches: Arc::new(Semaphore::new(BATCHES)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn free_batches(&self) -> usize {
+        self.batches.available_permits()
+    }
+
+    /// Writes the stream's bytes, at most `at_most`, to the file from `start` on. Nothing is synced.
+    pub(super) async fn take(
+        &self,
+        file: &Arc<File>,
+        start: u64,
+        hasher: Hasher,
+        stream: ByteStream<'_>,
+        at_most: u64,
+    ) -> Result<Taken, BlobError> {
+        let mut source = Source {
+            stream,
+            left: at_most,
+            at_most,
+            ended: false,
+            cut: None,
+        };
+        let mut target = Target {
+            file: Arc::clone(file),
+            at: start,
+            hasher,
+        };
+        let mut next = self.collect(&mut source, None).await?;
+        while let Some(batch) = next {
+            self.folders.writable()?;
+            let mut writing = Writing::begin(target, batch);
+            next = self.collect(&mut source, Some(&mut writing)).await?;
+            target = writing.target().await?;
+        }
+        Ok(Taken {
+            bytes: target.at - start,
+            hasher: target.hasher,
+            cut: source.cut,
+        })
+    }
+
+    /// Collects pieces: the first one whenever it comes, then until the batch is full or, once nothing is being
+    /// written any more, until the client pauses. `None` at the stream's end.
+    async fn collect(
+        &self,
+        source: &mut Source<'_>,
+        mut writing: Option<&mut Writing>,
+    ) -> Result<Option<Batch>, BlobError> {
+        let Some(first) = source.next().await? else {
+            return Ok(None);
+        };
+        let permit = Arc::clone(&self.batches)
+            .acquire_owned()
+            .await
+            .map_err(|closed| failed(Box::new(closed)))?;
+        let mut batch = Batch {
+            bytes: first.len(),
+            pieces: vec![first],
+            _permit: permit,
+        };
+        while batch.bytes < BATCH_BYTES {
+            let piece = match writing.as_mut().filter(|writing| writing.outcome.is_none()) {
+                Some(writing) => tokio::select! {
+                    biased;
+                    piece = source.next() => piece?,
+                    () = writing.settle() => continue,
+                },
+                None => match source.next().now_or_never() {
+                    Some(piece) => piece?,
+                    None => break,
+                },
+            };
+            let Some(piece) = piece else { break };
+            batch.bytes += piece.len();
+            batch.pieces.push(piece);
+        }
+        Ok(Some(batch))
+    }
+}
+
+/// The stream, with what may still be taken from it.
+struct Source<'a> {
+    stream: ByteStream<'a>,
+    left: u64,
+    at_most: u64,
+    ended: bool,
+    cut: Option<BodyError>,
+}
+
+impl Source<'_> {
+    /// Returns the next piece that has bytes; `None` at the end and where the stream broke off. May be dropped while
+    /// it waits.
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        while !self.ended {
+            match self.stream.next().await {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) => {
+                    self.left = self.left.checked_sub(length(&piece)).ok_or(BlobError::TooLarge {
+                        limit_bytes: self.at_most,
+                    })?;
+                    return Ok(Some(piece));
+                }
+                Some(Err(cut)) => {
+                    self.cut = Some(cut);
+                    self.ended = true;
+                }
+                None => self.ended = true,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A batch being written.
+struct Writing {
+    thread: JoinHandle<Result<Target, BlobError>>,
+    outcome: Option<Result<Target, BlobError>>,
+}
+
+impl Writing {
+    fn begin(mut target: Target, batch: Batch) -> Self {
+        let thread = tokio::task::spawn_blocking(move || target.write(&batch).map(|()| target));
+        Self {
+            thread,
+            outcome: None,
+        }
+    }
+
+    /// Waits until it is written. May be dropped while it waits.
+    async fn settle(&mut self) {
+        if self.outcome.is_none() {
+            let outcome = (&mut self.thread).await;
+            self.outcome = Some(outcome.unwrap_or_else(|died| Err(failed(Box::new(died)))));
+        }
+    }
+
+    /// Takes the target back once it is written.
+    async fn target(mut self) -> Result<Target, BlobError> {
+        if let Some(outcome) = self.outcome {
+            return outcome;
+        }
+        (&mut self.thread)
+            .await
+            .unwrap_or_else(|died| Err(failed(Box::new(died))))
+    }
+}
+
+fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> BlobError {
+    BlobError::Io {
+        doing: "writing",
+        what: "an upload".to_owned(),
+        source,
+    }
+}
