@@ -2,7 +2,8 @@
 //!
 //! [`name`] is what a user types, resolved; [`content`] keeps blobs as they came; [`snapshot`] keeps
 //! unpacked layers and what containers write on top; [`catalog`] says which images exist and which name
-//! means which; [`config`] is an image's own configuration.
+//! means which; [`config`] is an image's own configuration. [`tar`] reads and writes layers' streams,
+//! [`unpack`] makes folders of them.
 //!
 //! Invariant: an image's record exists only while every blob and layer that it names does; it is written
 //! after them and removed before them.
@@ -12,3 +13,5 @@ pub mod config;
 pub mod content;
 pub mod name;
 pub mod snapshot;
+pub mod tar;
+pub mod unpack;
