@@ -77,7 +77,7 @@ impl Body for FileBody {
                     .min(ZEROS.len());
                 wire.push(Arc::clone(&self.file), self.next, bytes);
                 self.next += u64::try_from(bytes).unwrap_or(u64::MAX);
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(ZEROS).slice(..bytes)))));
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&ZEROS).slice(..bytes)))));
             }
             self.reading = self.read_ahead();
         }

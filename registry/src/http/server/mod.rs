@@ -26,6 +26,8 @@ mod activity;
 mod file_body;
 mod rate;
 mod service;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// Stands for bytes of a file. Lies in a part of the program that takes no memory until it is read, which it never is.
-pub(super) static ZEROS: &[u8] = &[0; 1024 * 1024];
+/// Stands for bytes of a file. The kernel gives such a block no memory until it is touched, which it never is.
+pub(super) static ZEROS: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; 1024 * 1024].into_boxed_slice());
 
 tokio::task_local! {
     /// The wire of the plain HTTP/1.1 connection whose task is running.
