@@ -18,6 +18,7 @@ pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod container;
 pub mod error;
 pub mod network;
 pub mod image;
