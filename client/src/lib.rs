@@ -20,10 +20,11 @@ pub mod commands;
 pub mod config;
 pub mod container;
 pub mod error;
-pub mod network;
 pub mod image;
+pub mod network;
 pub mod output;
 pub mod reexec;
+pub mod remote;
 pub mod store;
 
 /// The version of this program.
