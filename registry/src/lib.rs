@@ -18,9 +18,14 @@
 //! (its digest is over the bytes received, so they are kept and never rebuilt).
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod blobs;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;
 pub mod metadata;
+pub mod operation;
+pub mod random;
+pub mod repo;
+pub mod search;

@@ -1,3 +1,4 @@
 //! The wire: connections, requests parsed into operations, answers.
 
+pub mod operation;
 pub mod server;

@@ -1,0 +1,61 @@
+//! Reading and deleting blobs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Error, Repo, to_the_end};
+use crate::auth::Authorized;
+use crate::blobs::{Content, Key};
+use crate::metadata::Blob;
+use crate::operation::{DeleteBlob, ReadBlob};
+
+impl Repo {
+    /// Finds a blob. An answer to HEAD may keep a client from uploading, so it extends the blob's lease.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::NameUnknown`].
+    pub async fn blob(&self, read: &Authorized<ReadBlob>) -> Result<Blob, Error> {
+        let ReadBlob { name, digest, head, .. } = read.operation();
+        let blob = if *head {
+            self.metadata.claim_blob(name, digest, self.lease()).await?
+        } else {
+            self.metadata.blob(name, digest).await?
+        };
+        match blob {
+            Some(blob) => Ok(blob),
+            None => Err(self.unknown(name, Error::BlobUnknown { name: name.clone(), digest: digest.clone() }).await),
+        }
+    }
+
+    /// Opens some bytes of a blob that was found.
+    ///
+    /// # Errors
+    /// The row says that they are there, so it is a fault if they are not.
+    pub async fn open(&self, blob: &Blob, range: Range<u64>) -> Result<Content, Error> {
+        Ok(self.blobs.open(&key(&blob.object_key)?, range).await?)
+    }
+
+    /// Ends the repository's hold on a blob that no manifest of it names.
+    ///
+    /// # Errors
+    /// [`Error::BlobInUse`], [`Error::BlobUnknown`], [`Error::NameUnknown`], [`Error::DeletesOff`].
+    pub async fn delete_blob(self: &Arc<Self>, delete: Authorized<DeleteBlob>) -> Result<(), Error> {
+        if !self.rules.deletes {
+            return Err(Error::DeletesOff);
+        }
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let DeleteBlob { name, digest } = delete.operation();
+            if repo.metadata.unlink_blob(name, digest).await? {
+                return Ok(());
+            }
+            Err(repo.unknown(name, Error::BlobUnknown { name: name.clone(), digest: digest.clone() }).await)
+        })
+        .await
+    }
+}
+
+/// Reads an object's key from its row.
+pub(super) fn key(text: &str) -> Result<Key, Error> {
+    text.parse().map_err(|error| Error::fault("an object's key in the database", error))
+}

@@ -1,0 +1,352 @@
+//! Uploads: sessions whose whole state is a row, so that any replica, and the next process, goes on with them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wharf_protocol::digest::Algorithm;
+use wharf_protocol::name::RepositoryName;
+use wharf_protocol::range::ContentRange;
+
+use super::blob::key;
+use super::{Error, Repo, to_the_end};
+use crate::auth::Authorized;
+use crate::blobs::{Appended, ByteStream, HashState, Session, Staged, Stored};
+use crate::metadata::{self, CommitBlob, NewUpload, Upload, UploadClaim, UploadProgress};
+use crate::operation::{AppendUpload, CancelUpload, FinishUpload, PushBlob, ReadUpload, StartUpload};
+
+/// For how long a writer holds a session without saying that it is alive.
+const HOLD: Duration = Duration::from_secs(60);
+/// How often it says so.
+const RENEW: Duration = Duration::from_secs(20);
+/// How long a writer waits for the one before it: a client that lost its connection comes back before we know of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How far an upload has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The repository.
+    pub name: RepositoryName,
+    /// The session's UUID.
+    pub id: String,
+    /// How many bytes have been taken.
+    pub offset: u64,
+}
+
+impl Repo {
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// [`Error::TooManyUploads`].
+    pub async fn start_upload(self: &Arc<Self>, start: Authorized<StartUpload>) -> Result<Progress, Error> {
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let StartUpload { name, algorithm } = start.operation();
+            repo.begin(name, *algorithm, start.grants().name()).await
+        })
+        .await
+    }
+
+    pub(super) async fn begin(
+        &self,
+        name: &RepositoryName,
+        algorithm: Algorithm,
+        owner: &str,
+    ) -> Result<Progress, Error> {
+        let now = self.clock.now();
+        let id = uuid::Builder::from_random_bytes(self.random.number().to_le_bytes()).into_uuid().to_string();
+        let upload = NewUpload {
+            id: id.clone(),
+            repository: name.clone(),
+            owner: owner.to_owned(),
+            object_key: self.new_key().to_string(),
+            algorithm,
+            now,
+            expires: now.plus(self.rules.upload_life),
+        };
+        self.metadata.begin_upload(upload, self.rules.uploads_per_user).await?;
+        Ok(Progress { name: name.clone(), id, offset: 0 })
+    }
+
+    /// Tells how far a session has come.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub async fn upload(&self, read: &Authorized<ReadUpload>) -> Result<Progress, Error> {
+        let ReadUpload { name, id } = read.operation();
+        let upload = self.metadata.upload(name, id, self.clock.now()).await?.ok_or(Error::UploadUnknown)?;
+        Ok(Progress { name: name.clone(), id: id.clone(), offset: upload.offset })
+    }
+
+    /// Ends a session without a blob.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub async fn cancel_upload(self: &Arc<Self>, cancel: Authorized<CancelUpload>) -> Result<(), Error> {
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let CancelUpload { name, id } = cancel.operation();
+            if repo.end(name, id).await? { Ok(()) } else { Err(Error::UploadUnknown) }
+        })
+        .await
+    }
+
+    /// Ends the sessions that have expired; returns how many.
+    ///
+    /// # Errors
+    /// The first that could not be ended.
+    pub async fn end_expired_uploads(&self) -> Result<usize, Error> {
+        let expired = self.metadata.expired_uploads(self.clock.now(), 100).await?;
+        for upload in &expired {
+            self.end(&upload.repository, &upload.id).await?;
+        }
+        Ok(expired.len())
+    }
+
+    /// Removes the session's row first, so that no commit can follow, then its bytes.
+    async fn end(&self, name: &RepositoryName, id: &str) -> Result<bool, Error> {
+        let Some(upload) = self.metadata.end_upload(name, id).await? else { return Ok(false) };
+        self.blobs.abort(&session(&upload)?).await?;
+        Ok(true)
+    }
+
+    /// Adds bytes to a session. What came before a cut is kept, and the client can go on from there.
+    ///
+    /// # Errors
+    /// [`Error::ChunkOutOfOrder`], [`Error::LengthMismatch`]: the session is as it was. [`Error::BodyCut`],
+    /// [`Error::UploadUnknown`], [`Error::UploadBusy`].
+    pub async fn append_upload(
+        self: &Arc<Self>,
+        append: Authorized<AppendUpload>,
+        body: ByteStream<'static>,
+    ) -> Result<Progress, Error> {
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let AppendUpload { name, id, range, length } = append.operation();
+            let writer = Writer::claim(&repo, name, id).await?;
+            let appended = writer.append(body, *range, *length).await;
+            let appended = writer.or_release(appended).await?;
+            writer.advance(&appended.session).await?;
+            match appended.cut {
+                Some(cause) => Err(Error::BodyCut(cause)),
+                None => Ok(Progress { name: name.clone(), id: id.clone(), offset: appended.session.offset }),
+            }
+        })
+        .await
+    }
+
+    /// Ends a session with a blob, after the last bytes if there are any.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`]: the session is gone. Else as [`Repo::append_upload`].
+    pub async fn finish_upload(
+        self: &Arc<Self>,
+        finish: Authorized<FinishUpload>,
+        body: Option<ByteStream<'static>>,
+    ) -> Result<(), Error> {
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let FinishUpload { name, id, digest, range, length } = finish.operation();
+            let writer = Writer::claim(&repo, name, id).await?;
+            let session = match body {
+                None if range.is_none() => writer.session.clone(),
+                body => {
+                    let body = body.unwrap_or_else(|| Box::pin(futures_util::stream::empty()));
+                    let appended = writer.append(body, *range, *length).await;
+                    let appended = writer.or_release(appended).await?;
+                    if let Some(cause) = appended.cut {
+                        writer.advance(&appended.session).await?;
+                        return Err(Error::BodyCut(cause));
+                    }
+                    appended.session
+                }
+            };
+            let finished = writer.holding(repo.blobs.finish(&session, digest)).await;
+            match finished {
+                Ok(stored) => repo.commit(name, stored, Some(writer.claim)).await,
+                Err(error @ crate::blobs::BlobError::DigestMismatch { .. }) => {
+                    repo.end(name, id).await?;
+                    Err(error.into())
+                }
+                Err(error) => writer.or_release(Err(error.into())).await,
+            }
+        })
+        .await
+    }
+
+    /// Takes a whole blob at once.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`], [`Error::LengthMismatch`], [`Error::BodyCut`].
+    pub async fn push_blob(
+        self: &Arc<Self>,
+        push: Authorized<PushBlob>,
+        body: ByteStream<'static>,
+    ) -> Result<(), Error> {
+        let repo = Arc::clone(self);
+        to_the_end(async move {
+            let PushBlob { name, digest, length } = push.operation();
+            let stored = repo.blobs.put(repo.new_key(), body, length.unwrap_or(u64::MAX), digest).await?;
+            repo.commit(name, stored, None).await
+        })
+        .await
+    }
+
+    /// Makes durable bytes a blob of the repository. If they were there before, the new ones go.
+    async fn commit(
+        &self,
+        name: &RepositoryName,
+        stored: Stored,
+        upload: Option<UploadClaim>,
+    ) -> Result<(), Error> {
+        let object_key = stored.key.to_string();
+        let commit = CommitBlob {
+            repository: name.clone(),
+            digest: stored.digest,
+            object_key: object_key.clone(),
+            size: stored.size,
+            upload,
+            lease: self.lease(),
+        };
+        match self.metadata.commit_blob(commit).await {
+            Ok(committed) => {
+                if committed.redundant {
+                    // It is on the list of dead objects until it is gone, so a failure here is made good later.
+                    if self.blobs.delete(&stored.key).await.is_ok() {
+                        self.metadata.forget_object(&object_key).await?;
+                    }
+                }
+                Ok(())
+            }
+            Err(error @ (metadata::Error::UploadUnknown | metadata::Error::UploadBusy)) => {
+                self.blobs.delete(&stored.key).await?;
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Somebody who holds a session, and the session as it stood when they took it.
+struct Writer<'a> {
+    repo: &'a Repo,
+    claim: UploadClaim,
+    session: Session,
+    name: &'a RepositoryName,
+}
+
+impl<'a> Writer<'a> {
+    /// Takes a session, waiting a little for a writer before.
+    async fn claim(repo: &'a Repo, name: &'a RepositoryName, id: &str) -> Result<Self, Error> {
+        let claim = UploadClaim { id: id.to_owned(), writer: format!("{:032x}", repo.random.number()) };
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(10);
+        let upload = loop {
+            let now = repo.clock.now();
+            match repo.metadata.claim_upload(name, &claim, now, now.plus(HOLD)).await {
+                Ok(upload) => break upload,
+                Err(metadata::Error::UploadBusy) if tokio::time::Instant::now() < give_up => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(250));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let session = session(&upload)?;
+        Ok(Self { repo, claim, session, name })
+    }
+
+    /// Lets go of the session if what was tried failed.
+    async fn or_release<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err()
+            && let Err(error) = self.repo.metadata.release_upload(&self.claim).await
+        {
+            tracing::warn!(%error, "an upload stays claimed until its claim runs out");
+        }
+        result
+    }
+
+    async fn append(
+        &self,
+        body: ByteStream<'_>,
+        range: Option<ContentRange>,
+        length: Option<u64>,
+    ) -> Result<Appended, Error> {
+        let offset = self.session.offset;
+        if let Some(range) = range.filter(|range| range.first != offset) {
+            return Err(Error::ChunkOutOfOrder {
+                name: self.name.clone(),
+                id: self.claim.id.clone(),
+                first: range.first,
+                offset,
+            });
+        }
+        let announced = range.and_then(ContentRange::length).or(length);
+        let append = self.repo.blobs.append(self.session.clone(), body, announced.unwrap_or(u64::MAX));
+        let appended = self.holding(append).await?;
+        match announced {
+            Some(announced) if appended.cut.is_none() && appended.taken != announced => {
+                Err(Error::LengthMismatch { announced, received: appended.taken.to_string() })
+            }
+            _ => Ok(appended),
+        }
+    }
+
+    /// Waits for some work on the session, and says meanwhile that the session is still held.
+    async fn holding<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(RENEW) => {
+                    let hold = self.repo.clock.now().plus(HOLD);
+                    if let Err(error) = self.write(&self.session, Some(hold)).await {
+                        tracing::warn!(%error, "renewing the claim of an upload failed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes down how far the session has come, and lets go of it.
+    async fn advance(&self, session: &Session) -> Result<(), Error> {
+        Ok(self.write(session, None).await?)
+    }
+
+    async fn write(
+        &self,
+        session: &Session,
+        hold: Option<crate::clock::Timestamp>,
+    ) -> Result<(), metadata::Error> {
+        let now = self.repo.clock.now();
+        let progress = UploadProgress {
+            claim: self.claim.clone(),
+            from: self.session.offset,
+            offset: session.offset,
+            hash_state: Some(metadata::HashState {
+                format: session.hash.format,
+                bytes: session.hash.bytes.clone(),
+            }),
+            staged: session.staged.to_text(),
+            now,
+            hold,
+            expires: now.plus(self.repo.rules.upload_life),
+        };
+        self.repo.metadata.advance_upload(progress).await
+    }
+}
+
+/// Reads a store's session from its row.
+fn session(upload: &Upload) -> Result<Session, Error> {
+    let new = Session::new(key(&upload.object_key)?, upload.algorithm);
+    let staged = Staged::from_text(&upload.staged)
+        .map_err(|error| Error::fault("an upload's staged bytes in the database", error))?;
+    let hash = match &upload.hash_state {
+        Some(state) => {
+            HashState { algorithm: upload.algorithm, format: state.format, bytes: state.bytes.clone() }
+        }
+        None => new.hash.clone(),
+    };
+    Ok(Session { offset: upload.offset, staged, hash, ..new })
+}
