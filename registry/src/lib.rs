@@ -18,6 +18,7 @@
 //! (its digest is over the bytes received, so they are kept and never rebuilt).
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod auth;
 pub mod blobs;
 pub mod cli;

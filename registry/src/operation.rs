@@ -342,12 +342,19 @@ impl Operation {
             Self::MountBlob(mount) => mount.from.as_ref(),
             _ => None,
         };
-        Needs { must: self.must(), source }
+        Needs {
+            must: self.must(),
+            source,
+        }
     }
 
     fn must(&self) -> Need<'_> {
         let (name, action) = match self {
-            Self::SearchPing(_) | Self::IssueToken(_) | Self::ReadKeys(_) | Self::Health(_) | Self::Ready(_) => {
+            Self::SearchPing(_)
+            | Self::IssueToken(_)
+            | Self::ReadKeys(_)
+            | Self::Health(_)
+            | Self::Ready(_) => {
                 return Need::Nothing;
             }
             Self::Base(_) | Self::Discover(_) => return Need::Identity,
@@ -380,12 +387,19 @@ impl Needs<'_> {
             Need::Catalog => vec![Scope::catalog()],
             Need::Repository { name, action } => {
                 // Whoever pushes also asks what is there: one token for both.
-                let actions = if action == Action::Push { vec![Action::Pull, Action::Push] } else { vec![action] };
+                let actions = if action == Action::Push {
+                    vec![Action::Pull, Action::Push]
+                } else {
+                    vec![action]
+                };
                 vec![Scope::repository(name.as_str(), actions.into_iter().collect())]
             }
         };
         if let Some(source) = self.source {
-            scopes.push(Scope::repository(source.as_str(), [Action::Pull].into_iter().collect()));
+            scopes.push(Scope::repository(
+                source.as_str(),
+                [Action::Pull].into_iter().collect(),
+            ));
         }
         scopes
     }

@@ -16,7 +16,11 @@ pub struct Authorized<T> {
 
 impl Authorized<Operation> {
     pub(super) fn new(operation: Operation, grants: Arc<Grants>, source_readable: bool) -> Self {
-        Self { operation, grants, source_readable }
+        Self {
+            operation,
+            grants,
+            source_readable,
+        }
     }
 }
 

@@ -66,7 +66,8 @@ pub fn hash(password: &str) -> Result<String, BadLogin> {
         return Err(BadLogin::Password);
     }
     let hash = Argon2::default().hash_password(password.as_bytes());
-    hash.map(|hash| hash.to_string()).map_err(|error| BadLogin::Hash(error.to_string()))
+    hash.map(|hash| hash.to_string())
+        .map_err(|error| BadLogin::Hash(error.to_string()))
 }
 
 /// Verifies passwords, a few at a time, and remembers for minutes which were right.
@@ -89,7 +90,11 @@ impl Passwords {
     /// Verifies as many passwords at once as there are processors.
     pub fn new(random: &dyn Random) -> Self {
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new(turns)), secret: random.secret(), remembered: Mutex::default() }
+        Self {
+            turns: Arc::new(Semaphore::new(turns)),
+            secret: random.secret(),
+            remembered: Mutex::default(),
+        }
     }
 
     /// Returns whether this password was right a short time ago, and the user's row is the same since.
@@ -134,8 +139,11 @@ impl Passwords {
     }
 
     fn remember(&self, user: &User, password: &str) {
-        let known =
-            Remembered { version: user.version, proof: self.proof(user, password), until: Instant::now() + REMEMBER };
+        let known = Remembered {
+            version: user.version,
+            proof: self.proof(user, password),
+            until: Instant::now() + REMEMBER,
+        };
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             remembered.clear();

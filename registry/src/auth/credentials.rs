@@ -25,7 +25,10 @@ impl<'a> Credentials<'a> {
     /// Reads the header's value (RFC 7617, RFC 6750). The scheme's case does not matter.
     pub fn parse(header: Option<&'a [u8]>) -> Self {
         let Some(header) = header else { return Self::None };
-        let Some((scheme, rest)) = std::str::from_utf8(header).ok().and_then(|text| text.split_once(' ')) else {
+        let Some((scheme, rest)) = std::str::from_utf8(header)
+            .ok()
+            .and_then(|text| text.split_once(' '))
+        else {
             return Self::Unreadable;
         };
         let rest = rest.trim();
@@ -35,11 +38,17 @@ impl<'a> Credentials<'a> {
         if !scheme.eq_ignore_ascii_case("basic") {
             return Self::Unreadable;
         }
-        let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = STANDARD
+            .decode(rest)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         match decoded.as_deref().and_then(|text| text.split_once(':')) {
             // Some clients send an empty login where they have none.
             Some(("", "")) => Self::None,
-            Some((name, password)) => Self::Basic { name: name.to_owned(), password: password.to_owned() },
+            Some((name, password)) => Self::Basic {
+                name: name.to_owned(),
+                password: password.to_owned(),
+            },
             None => Self::Unreadable,
         }
     }
@@ -52,14 +61,21 @@ mod tests {
     #[test]
     fn a_password_may_hold_colons() {
         let header = format!("basic {}", STANDARD.encode("bob:a:b"));
-        let basic = Credentials::Basic { name: "bob".to_owned(), password: "a:b".to_owned() };
+        let basic = Credentials::Basic {
+            name: "bob".to_owned(),
+            password: "a:b".to_owned(),
+        };
         assert_eq!(Credentials::parse(Some(header.as_bytes())), basic);
     }
 
     #[test]
     fn what_cannot_be_read_is_not_nothing() {
         for header in ["", "Basic", "Basic !", "Basic Ym9i", "Digest x", "Bearer"] {
-            assert_eq!(Credentials::parse(Some(header.as_bytes())), Credentials::Unreadable, "{header:?}");
+            assert_eq!(
+                Credentials::parse(Some(header.as_bytes())),
+                Credentials::Unreadable,
+                "{header:?}"
+            );
         }
         assert_eq!(Credentials::parse(None), Credentials::None);
     }

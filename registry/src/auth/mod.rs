@@ -27,8 +27,8 @@ pub use self::basic::Passwords;
 pub use self::credentials::Credentials;
 pub use self::policy::{Grants, Policy};
 pub use self::throttle::Throttle;
-pub use self::token::{Access, Issued, KeyError, KeyRing, TokenRequest, Tokens};
 use self::token::Verified;
+pub use self::token::{Access, Issued, KeyError, KeyRing, TokenRequest, Tokens};
 use crate::metadata;
 use crate::operation::{Need, Operation};
 
@@ -121,7 +121,10 @@ impl Auth {
         let decision = self.decide(credentials, address, &operation).await;
         match decision {
             Ok((grants, source_readable)) => Ok(Authorized::new(operation, grants, source_readable)),
-            Err(why) => Err(Box::new(Denied { why, scopes: operation.needs().scopes() })),
+            Err(why) => Err(Box::new(Denied {
+                why,
+                scopes: operation.needs().scopes(),
+            })),
         }
     }
 
@@ -132,30 +135,45 @@ impl Auth {
         operation: &Operation,
     ) -> Result<(Arc<Grants>, bool), Denial> {
         let needs = operation.needs();
-        let shown = if needs.must == Need::Nothing { Credentials::None } else { credentials };
+        let shown = if needs.must == Need::Nothing {
+            Credentials::None
+        } else {
+            credentials
+        };
         let identity = self.identify(shown, address).await?;
         identity.may(needs.must)?;
-        let source_readable = needs.source.is_some_and(|source| identity.grants.allow(source, Action::Pull));
+        let source_readable = needs
+            .source
+            .is_some_and(|source| identity.grants.allow(source, Action::Pull));
         Ok((identity.grants, source_readable))
     }
 
     async fn identify(&self, credentials: Credentials<'_>, address: IpAddr) -> Result<Identity, Denial> {
         match credentials {
-            Credentials::None => {
-                Ok(Identity { grants: self.policy.grants(None).await?, shown: Shown::Nothing })
-            }
+            Credentials::None => Ok(Identity {
+                grants: self.policy.grants(None).await?,
+                shown: Shown::Nothing,
+            }),
             Credentials::Unreadable => Err(Denial::WrongCredentials),
             Credentials::Basic { name, password } => {
                 let grants = self.login(&name, &password, address).await?;
-                Ok(Identity { grants, shown: Shown::Password })
+                Ok(Identity {
+                    grants,
+                    shown: Shown::Password,
+                })
             }
             Credentials::Bearer(token) => {
                 let verified = self.tokens.verify(token).await?;
                 let grants = self.policy.grants(verified.subject()).await?;
                 if verified.subject().is_some() && grants.version() != Some(verified.version()) {
-                    return Err(Denial::InvalidToken("its user was changed or removed since it was issued"));
+                    return Err(Denial::InvalidToken(
+                        "its user was changed or removed since it was issued",
+                    ));
                 }
-                Ok(Identity { grants, shown: Shown::Token(verified) })
+                Ok(Identity {
+                    grants,
+                    shown: Shown::Token(verified),
+                })
             }
         }
     }
@@ -175,7 +193,9 @@ impl Auth {
         if self.passwords.remembers(grants.user(), password) {
             return Ok(grants);
         }
-        self.throttle.check(name, address).map_err(|retry_after| Denial::Throttled { retry_after })?;
+        self.throttle
+            .check(name, address)
+            .map_err(|retry_after| Denial::Throttled { retry_after })?;
         if self.passwords.verify(turn, grants.user(), password).await {
             Ok(grants)
         } else {

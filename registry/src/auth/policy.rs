@@ -49,7 +49,10 @@ impl Grants {
     /// Returns whether the rules allow the action in this repository.
     pub fn allow(&self, name: &RepositoryName, action: Action) -> bool {
         self.is_admin()
-            || self.rules.iter().any(|(pattern, actions)| includes(*actions, action) && pattern.matches(name.as_str()))
+            || self
+                .rules
+                .iter()
+                .any(|(pattern, actions)| includes(*actions, action) && pattern.matches(name.as_str()))
     }
 
     /// Returns which repositories the caller may see.
@@ -95,7 +98,11 @@ struct Remembered {
 impl Policy {
     /// Makes a policy over the rows.
     pub fn new(metadata: Arc<dyn Metadata>, anonymous: Anonymous) -> Self {
-        Self { metadata, anonymous, remembered: RwLock::default() }
+        Self {
+            metadata,
+            anonymous,
+            remembered: RwLock::default(),
+        }
     }
 
     /// Returns what somebody may do: a user, or those who have no name. A name without a user may do nothing.
@@ -126,7 +133,11 @@ impl Policy {
     fn fresh(&self, name: &str) -> Option<Arc<Grants>> {
         let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = remembered.asked.is_some_and(|asked| asked.elapsed() < FRESH);
-        if fresh { remembered.grants.get(name).map(Arc::clone) } else { None }
+        if fresh {
+            remembered.grants.get(name).map(Arc::clone)
+        } else {
+            None
+        }
     }
 
     /// Notes the epoch, forgetting everything if it has moved.
@@ -141,7 +152,11 @@ impl Policy {
     }
 
     async fn read(&self, name: &str) -> Result<Grants, metadata::Error> {
-        let user = if name.is_empty() { None } else { self.metadata.user(name).await? };
+        let user = if name.is_empty() {
+            None
+        } else {
+            self.metadata.user(name).await?
+        };
         let words = match &user {
             Some(user) => vec![user.name.as_str(), EVERY_USER, ANONYMOUS],
             None if name.is_empty() => vec![ANONYMOUS],
@@ -154,10 +169,22 @@ impl Policy {
             if self.anonymous == Anonymous::Pull {
                 // "**" is always a pattern.
                 let everywhere = "**".parse::<Pattern>().ok();
-                rules.extend(everywhere.map(|all| (all, Actions { pull: true, ..Actions::default() })));
+                rules.extend(everywhere.map(|all| {
+                    (
+                        all,
+                        Actions {
+                            pull: true,
+                            ..Actions::default()
+                        },
+                    )
+                }));
             }
         }
         let shown = if name.is_empty() { ANONYMOUS } else { name };
-        Ok(Grants { name: shown.to_owned(), user, rules })
+        Ok(Grants {
+            name: shown.to_owned(),
+            user,
+            rules,
+        })
     }
 }

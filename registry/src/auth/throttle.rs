@@ -34,7 +34,11 @@ struct Window {
 impl Throttle {
     /// Allows so many failures a minute.
     pub fn new(per_account: u32, per_address: u32) -> Self {
-        Self { per_account, per_address, failures: Mutex::default() }
+        Self {
+            per_account,
+            per_address,
+            failures: Mutex::default(),
+        }
     }
 
     /// Lets a login be tried, or says when to come back.
@@ -64,9 +68,15 @@ impl Throttle {
             }
         }
         for (whose, _) in self.counted(account, address) {
-            let window = failures.entry(whose).or_insert_with(|| Window { since: Instant::now(), failures: 0 });
+            let window = failures.entry(whose).or_insert_with(|| Window {
+                since: Instant::now(),
+                failures: 0,
+            });
             if window.since.elapsed() >= WINDOW {
-                *window = Window { since: Instant::now(), failures: 0 };
+                *window = Window {
+                    since: Instant::now(),
+                    failures: 0,
+                };
             }
             window.failures = window.failures.saturating_add(1);
         }
@@ -79,7 +89,10 @@ impl Throttle {
             v4 @ IpAddr::V4(_) => v4,
         };
         let account = account.chars().take(255).collect();
-        [(Whose::Account(account), self.per_account), (Whose::Address(address), self.per_address)]
+        [
+            (Whose::Account(account), self.per_account),
+            (Whose::Address(address), self.per_address),
+        ]
     }
 }
 

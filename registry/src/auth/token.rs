@@ -77,7 +77,9 @@ impl Verified {
     }
 
     pub(super) fn allows(&self, name: &RepositoryName, action: Action) -> bool {
-        self.repositories.iter().any(|(known, actions)| known == name.as_str() && actions.allows(action))
+        self.repositories
+            .iter()
+            .any(|(known, actions)| known == name.as_str() && actions.allows(action))
     }
 
     pub(super) fn lists_catalog(&self) -> bool {
@@ -175,7 +177,17 @@ impl Tokens {
         validation.set_audience(&[&service]);
         validation.set_issuer(&[ISSUER]);
         let remembered = RwLock::default();
-        Self { metadata, clock, random, keys, service, life, refresh_life, validation, remembered }
+        Self {
+            metadata,
+            clock,
+            random,
+            keys,
+            service,
+            life,
+            refresh_life,
+            validation,
+            remembered,
+        }
     }
 
     /// Returns the public keys as a JSON Web Key Set.
@@ -191,7 +203,8 @@ impl Tokens {
             verified.is_current(now)?;
             return Ok(verified);
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_not| Denial::InvalidToken("it is not a JWT"))?;
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|_not| Denial::InvalidToken("it is not a JWT"))?;
         let kid = header.kid.unwrap_or_default();
         let key = self.keys.verifying(&kid, now).await?;
         let key = key.ok_or(Denial::InvalidToken("its key is not one of ours"))?;
@@ -240,17 +253,31 @@ impl Tokens {
             ver: user.map(|user| user.version).unwrap_or_default(),
         };
         let (kid, key) = self.keys.signing(now).await?;
-        let header = Header { kid: Some(kid), ..Header::new(Algorithm::ES256) };
+        let header = Header {
+            kid: Some(kid),
+            ..Header::new(Algorithm::ES256)
+        };
         let token = jsonwebtoken::encode(&header, &claims, &key)
             .map_err(|_not| Denial::InvalidToken("signing it failed"))?;
         let refresh_token = match user {
             Some(user) if request.offline => Some(self.refresh_token(user, &request.client, now).await?),
             _ => None,
         };
-        Ok(Issued { token, refresh_token, issued: now, life: self.life, access })
+        Ok(Issued {
+            token,
+            refresh_token,
+            issued: now,
+            life: self.life,
+            access,
+        })
     }
 
-    async fn refresh_token(&self, user: &metadata::User, client: &str, now: Timestamp) -> Result<String, Denial> {
+    async fn refresh_token(
+        &self,
+        user: &metadata::User,
+        client: &str,
+        now: Timestamp,
+    ) -> Result<String, Denial> {
         let token = format!("{REFRESH_PREFIX}{}", URL_SAFE_NO_PAD.encode(self.random.secret()));
         let row = NewRefreshToken {
             hash: Sha256::digest(token.as_bytes()).to_vec(),
@@ -273,7 +300,10 @@ impl Tokens {
     /// [`Denial::WrongCredentials`] if it is nobody's any more.
     pub async fn refresh(&self, token: &str) -> Result<String, Denial> {
         let hash = Sha256::digest(token.as_bytes());
-        let user = self.metadata.use_refresh_token(&hash, self.clock.now(), self.refresh_life).await?;
+        let user = self
+            .metadata
+            .use_refresh_token(&hash, self.clock.now(), self.refresh_life)
+            .await?;
         user.map(|user| user.name).ok_or(Denial::WrongCredentials)
     }
 }
@@ -290,7 +320,9 @@ fn granted(grants: &Grants, asked: &[Scope]) -> Vec<Access> {
         if actions.is_empty() {
             continue;
         }
-        let known = granted.iter_mut().find(|known| known.resource == scope.resource && known.name == scope.name);
+        let known = granted
+            .iter_mut()
+            .find(|known| known.resource == scope.resource && known.name == scope.name);
         let words = actions.iter().map(|action| action.as_str().to_owned());
         match known {
             Some(known) => {
@@ -312,10 +344,14 @@ fn granted(grants: &Grants, asked: &[Scope]) -> Vec<Access> {
 
 /// `*` asks for all three actions, and is granted as itself to those who have all three.
 fn repository_actions(grants: &Grants, scope: &Scope) -> Actions {
-    let Ok(name) = scope.name.parse::<RepositoryName>() else { return Actions::NONE };
+    let Ok(name) = scope.name.parse::<RepositoryName>() else {
+        return Actions::NONE;
+    };
     let each = [Action::Pull, Action::Push, Action::Delete];
     let all = scope.actions.allows(Action::All) && each.into_iter().all(|action| grants.allow(&name, action));
-    let wanted = each.into_iter().filter(|action| scope.actions.allows(*action) && grants.allow(&name, *action));
+    let wanted = each
+        .into_iter()
+        .filter(|action| scope.actions.allows(*action) && grants.allow(&name, *action));
     wanted.chain(all.then_some(Action::All)).collect()
 }
 
@@ -323,5 +359,7 @@ fn catalog_actions(grants: &Grants, scope: &Scope) -> Actions {
     if grants.user().is_none() && !grants.may_pull_something() {
         return Actions::NONE;
     }
-    scope.actions.intersection([Action::All, Action::Search].into_iter().collect())
+    scope
+        .actions
+        .intersection([Action::All, Action::Search].into_iter().collect())
 }

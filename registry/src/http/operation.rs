@@ -38,9 +38,12 @@ pub enum Refusal {
     /// A digest is wrong or of an unknown algorithm, wherever it stands.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// A tag in the path is wrong.
+    /// The tag to write is wrong.
     #[error(transparent)]
-    Tag(#[from] TagError),
+    Tag(TagError),
+    /// The tag to read or delete is wrong: there can be none of that name.
+    #[error("there is no such tag: it is {0}")]
+    TagUnknown(TagError),
     /// A tag of `?tag=` is wrong.
     #[error("the tag {0:?} of ?tag= is not a tag")]
     QueryTag(String),
@@ -78,8 +81,10 @@ impl From<PathError> for Refusal {
         match error {
             PathError::Unknown => Self::PathUnknown,
             PathError::Name(error) => Self::Name(error),
-            PathError::Digest(error) | PathError::Reference(ReferenceError::Digest(error)) => Self::Digest(error),
-            PathError::Reference(ReferenceError::Tag(error)) => Self::Tag(error),
+            PathError::Digest(error) | PathError::Reference(ReferenceError::Digest(error)) => {
+                Self::Digest(error)
+            }
+            PathError::Reference(ReferenceError::Tag(error)) => Self::TagUnknown(error),
         }
     }
 }
@@ -97,17 +102,37 @@ pub struct ParseLimits {
 ///
 /// # Errors
 /// What is wrong with it; nothing of it has been done.
-pub fn parse(method: &Method, uri: &Uri, headers: &HeaderMap, limits: ParseLimits) -> Result<Operation, Refusal> {
-    let request = Head { method, query: uri.query().unwrap_or_default(), headers, limits };
+pub fn parse(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    limits: ParseLimits,
+) -> Result<Operation, Refusal> {
+    let request = Head {
+        method,
+        query: uri.query().unwrap_or_default(),
+        headers,
+        limits,
+    };
     let path = uri.path();
     if path.starts_with("/v2") {
-        return request.distribution(Path::parse(path)?);
+        let path = Path::parse(path).map_err(|error| match Refusal::from(error) {
+            Refusal::TagUnknown(error) if *method == Method::PUT => Refusal::Tag(error),
+            refusal => refusal,
+        });
+        return request.distribution(path?);
     }
     match path {
-        "/token" if *method == Method::GET => {
-            Ok(IssueToken { form: false, query: request.query.to_owned() }.into())
+        "/token" if *method == Method::GET => Ok(IssueToken {
+            form: false,
+            query: request.query.to_owned(),
         }
-        "/token" if *method == Method::POST => Ok(IssueToken { form: true, query: String::new() }.into()),
+        .into()),
+        "/token" if *method == Method::POST => Ok(IssueToken {
+            form: true,
+            query: String::new(),
+        }
+        .into()),
         "/token" => Err(Refusal::MethodNotAllowed { allow: "GET, POST" }),
         "/v1/_ping" => request.read(SearchPing),
         "/v1/search" => request.search(),
@@ -132,7 +157,10 @@ impl<'a> Head<'a> {
             Path::Base => self.read(Base),
             Path::Discover => self.read(Discover),
             Path::Catalog => self.read(ListCatalog { page: self.page()? }),
-            Path::Tags { name } => self.read(ListTags { name, page: self.page()? }),
+            Path::Tags { name } => self.read(ListTags {
+                name,
+                page: self.page()?,
+            }),
             Path::Referrers { name, digest } => self.referrers(name, digest),
             Path::Manifest { name, reference } => self.manifest(name, reference),
             Path::Blob { name, digest } => self.blob(name, digest),
@@ -154,28 +182,50 @@ impl<'a> Head<'a> {
         let page = self.page()?;
         // A place to go on from that is no digest can only be the beginning.
         let last = page.last.and_then(|last| last.parse().ok());
-        let artifact_type = self.parameter("artifactType").filter(|text| !text.is_empty()).map(Cow::into_owned);
-        self.read(ListReferrers { name, subject, artifact_type, last, n: page.n })
+        let artifact_type = self
+            .parameter("artifactType")
+            .filter(|text| !text.is_empty())
+            .map(Cow::into_owned);
+        self.read(ListReferrers {
+            name,
+            subject,
+            artifact_type,
+            last,
+            n: page.n,
+        })
     }
 
     fn manifest(&self, name: RepositoryName, reference: Reference) -> Result<Operation, Refusal> {
         match *self.method {
-            Method::GET | Method::HEAD => {
-                Ok(ReadManifest { name, reference, if_none_match: headers::if_none_match(self.headers) }.into())
+            Method::GET | Method::HEAD => Ok(ReadManifest {
+                name,
+                reference,
+                if_none_match: headers::if_none_match(self.headers),
             }
+            .into()),
             Method::PUT => self.write_manifest(name, reference),
             Method::DELETE => {
                 let precondition = headers::precondition(self.headers)?;
-                Ok(DeleteManifest { name, reference, precondition }.into())
+                Ok(DeleteManifest {
+                    name,
+                    reference,
+                    precondition,
+                }
+                .into())
             }
-            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, PUT, DELETE" }),
+            _ => Err(Refusal::MethodNotAllowed {
+                allow: "GET, HEAD, PUT, DELETE",
+            }),
         }
     }
 
     fn write_manifest(&self, name: RepositoryName, reference: Reference) -> Result<Operation, Refusal> {
         let tags: Vec<_> = self.parameters("tag").collect();
         if tags.len() > self.limits.manifest_tags {
-            return Err(Refusal::TooManyTags { count: tags.len(), limit: self.limits.manifest_tags });
+            return Err(Refusal::TooManyTags {
+                count: tags.len(),
+                limit: self.limits.manifest_tags,
+            });
         }
         if !tags.is_empty() && matches!(reference, Reference::Tag(_)) {
             return Err(Refusal::TagsWithoutDigest);
@@ -186,10 +236,18 @@ impl<'a> Head<'a> {
             .collect::<Result<_, _>>()?;
         let content_type = self.headers.get(header::CONTENT_TYPE).map(|value| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            text.parse::<MediaType>().map_err(|_not| Refusal::ContentType(text.into_owned()))
+            text.parse::<MediaType>()
+                .map_err(|_not| Refusal::ContentType(text.into_owned()))
         });
         let precondition = headers::precondition(self.headers)?;
-        Ok(WriteManifest { name, reference, tags, content_type: content_type.transpose()?, precondition }.into())
+        Ok(WriteManifest {
+            name,
+            reference,
+            tags,
+            content_type: content_type.transpose()?,
+            precondition,
+        }
+        .into())
     }
 
     fn blob(&self, name: RepositoryName, digest: Digest) -> Result<Operation, Refusal> {
@@ -204,7 +262,9 @@ impl<'a> Head<'a> {
             }
             .into()),
             Method::DELETE => Ok(DeleteBlob { name, digest }.into()),
-            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, DELETE" }),
+            _ => Err(Refusal::MethodNotAllowed {
+                allow: "GET, HEAD, DELETE",
+            }),
         }
     }
 
@@ -214,14 +274,31 @@ impl<'a> Head<'a> {
         }
         if let Some(digest) = self.parameter("mount") {
             let from = self.parameter("from").map(|from| from.parse()).transpose()?;
-            return Ok(MountBlob { name, digest: digest.parse()?, from }.into());
+            return Ok(MountBlob {
+                name,
+                digest: digest.parse()?,
+                from,
+            }
+            .into());
         }
         if let Some(digest) = self.parameter("digest") {
             let length = headers::content_length(self.headers);
-            return Ok(PushBlob { name, digest: digest.parse()?, length }.into());
+            return Ok(PushBlob {
+                name,
+                digest: digest.parse()?,
+                length,
+            }
+            .into());
         }
-        let hint = self.parameter("digest-algorithm").map(|hint| hint.parse()).transpose()?;
-        Ok(StartUpload { name, algorithm: hint.unwrap_or(Algorithm::Sha256) }.into())
+        let hint = self
+            .parameter("digest-algorithm")
+            .map(|hint| hint.parse())
+            .transpose()?;
+        Ok(StartUpload {
+            name,
+            algorithm: hint.unwrap_or(Algorithm::Sha256),
+        }
+        .into())
     }
 
     fn upload(&self, name: RepositoryName, id: String) -> Result<Operation, Refusal> {
@@ -230,35 +307,67 @@ impl<'a> Head<'a> {
             Method::DELETE => Ok(CancelUpload { name, id }.into()),
             Method::PATCH => {
                 let (range, length) = headers::chunk(self.headers)?;
-                Ok(AppendUpload { name, id, range, length }.into())
+                Ok(AppendUpload {
+                    name,
+                    id,
+                    range,
+                    length,
+                }
+                .into())
             }
             Method::PUT => {
                 let digest = self.parameter("digest").ok_or(Refusal::DigestMissing)?.parse()?;
                 let (range, length) = headers::chunk(self.headers)?;
-                Ok(FinishUpload { name, id, digest, range, length }.into())
+                Ok(FinishUpload {
+                    name,
+                    id,
+                    digest,
+                    range,
+                    length,
+                }
+                .into())
             }
-            _ => Err(Refusal::MethodNotAllowed { allow: "GET, PATCH, PUT, DELETE" }),
+            _ => Err(Refusal::MethodNotAllowed {
+                allow: "GET, PATCH, PUT, DELETE",
+            }),
         }
     }
 
     fn search(&self) -> Result<Operation, Refusal> {
         let number = |name, default: u32| match self.parameter(name).filter(|text| !text.is_empty()) {
-            Some(text) => text.parse::<u32>().map_err(|_not| Refusal::PageSize(text.into_owned())),
+            Some(text) => text
+                .parse::<u32>()
+                .map_err(|_not| Refusal::PageSize(text.into_owned())),
             None => Ok(default),
         };
         let text = self.parameter("q").map(Cow::into_owned).unwrap_or_default();
         let n = number("n", 25)?.clamp(1, 100);
-        self.read(Search { text, n, page: number("page", 1)?.max(1) })
+        self.read(Search {
+            text,
+            n,
+            page: number("page", 1)?.max(1),
+        })
     }
 
     fn page(&self) -> Result<PageQuery, Refusal> {
         let number = |text: Cow<'_, str>| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             // Digits that no u32 can hold are more than any page has.
-            if digits { Ok(text.parse().unwrap_or(u32::MAX)) } else { Err(Refusal::PageSize(text.into_owned())) }
+            if digits {
+                Ok(text.parse().unwrap_or(u32::MAX))
+            } else {
+                Err(Refusal::PageSize(text.into_owned()))
+            }
         };
-        let n = self.parameter("n").map(number).transpose()?.map(|n: u32| n.min(self.limits.page_entries));
-        let last = self.parameter("last").filter(|last| !last.is_empty()).map(Cow::into_owned);
+        let n = self
+            .parameter("n")
+            .map(number)
+            .transpose()?
+            .map(|n: u32| n.min(self.limits.page_entries));
+        let last = self
+            .parameter("last")
+            .filter(|last| !last.is_empty())
+            .map(Cow::into_owned);
         Ok(PageQuery { n, last })
     }
 
@@ -267,6 +376,8 @@ impl<'a> Head<'a> {
     }
 
     fn parameters(&self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
-        form_urlencoded::parse(self.query.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value)
+        form_urlencoded::parse(self.query.as_bytes())
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 }

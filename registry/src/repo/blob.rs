@@ -15,7 +15,9 @@ impl Repo {
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::NameUnknown`].
     pub async fn blob(&self, read: &Authorized<ReadBlob>) -> Result<Blob, Error> {
-        let ReadBlob { name, digest, head, .. } = read.operation();
+        let ReadBlob {
+            name, digest, head, ..
+        } = read.operation();
         let blob = if *head {
             self.metadata.claim_blob(name, digest, self.lease()).await?
         } else {
@@ -23,7 +25,15 @@ impl Repo {
         };
         match blob {
             Some(blob) => Ok(blob),
-            None => Err(self.unknown(name, Error::BlobUnknown { name: name.clone(), digest: digest.clone() }).await),
+            None => Err(self
+                .unknown(
+                    name,
+                    Error::BlobUnknown {
+                        name: name.clone(),
+                        digest: digest.clone(),
+                    },
+                )
+                .await),
         }
     }
 
@@ -49,7 +59,15 @@ impl Repo {
             if repo.metadata.unlink_blob(name, digest).await? {
                 return Ok(());
             }
-            Err(repo.unknown(name, Error::BlobUnknown { name: name.clone(), digest: digest.clone() }).await)
+            Err(repo
+                .unknown(
+                    name,
+                    Error::BlobUnknown {
+                        name: name.clone(),
+                        digest: digest.clone(),
+                    },
+                )
+                .await)
         })
         .await
     }
@@ -57,5 +75,6 @@ impl Repo {
 
 /// Reads an object's key from its row.
 pub(super) fn key(text: &str) -> Result<Key, Error> {
-    text.parse().map_err(|error| Error::fault("an object's key in the database", error))
+    text.parse()
+        .map_err(|error| Error::fault("an object's key in the database", error))
 }

@@ -48,7 +48,10 @@ impl Entry {
 impl ManifestCache {
     /// Holds so many bytes at most; with 0 it holds nothing.
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, held: RwLock::default() }
+        Self {
+            limit_bytes,
+            held: RwLock::default(),
+        }
     }
 
     /// Finds a manifest.
@@ -75,7 +78,10 @@ impl ManifestCache {
         reference: &Reference,
         manifest: &Arc<StoredManifest>,
     ) {
-        let entry = Entry { manifest: Arc::clone(manifest), used: AtomicBool::new(true) };
+        let entry = Entry {
+            manifest: Arc::clone(manifest),
+            used: AtomicBool::new(true),
+        };
         if entry.cost() > self.limit_bytes / 8 {
             return;
         }
@@ -85,7 +91,11 @@ impl ManifestCache {
         }
         held.make_room(self.limit_bytes.saturating_sub(entry.cost()));
         held.bytes += entry.cost();
-        let replaced = held.repositories.entry(name.clone()).or_default().insert(reference.clone(), entry);
+        let replaced = held
+            .repositories
+            .entry(name.clone())
+            .or_default()
+            .insert(reference.clone(), entry);
         held.bytes -= replaced.map_or(0, |old| old.cost());
     }
 
@@ -108,7 +118,12 @@ impl Held {
             entries.retain(|_, entry| entry.used.swap(false, Ordering::Relaxed));
         }
         self.repositories.retain(|_, entries| !entries.is_empty());
-        self.bytes = self.repositories.values().flat_map(HashMap::values).map(Entry::cost).sum();
+        self.bytes = self
+            .repositories
+            .values()
+            .flat_map(HashMap::values)
+            .map(Entry::cost)
+            .sum();
         if self.bytes > limit_bytes {
             self.repositories.clear();
             self.bytes = 0;
@@ -126,7 +141,11 @@ mod tests {
     fn manifest(size: usize) -> Arc<StoredManifest> {
         let bytes = Bytes::from(vec![b'x'; size]);
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        Arc::new(StoredManifest { digest, media_type: "a/b".to_owned(), bytes })
+        Arc::new(StoredManifest {
+            digest,
+            media_type: "a/b".to_owned(),
+            bytes,
+        })
     }
 
     #[test]
@@ -152,7 +171,12 @@ mod tests {
         cache.put(cache.changes(), &name, &hot, &manifest(10));
         for n in 0..1000 {
             cache.get(&name, &hot);
-            cache.put(cache.changes(), &name, &format!("t{n}").parse().unwrap(), &manifest(1000));
+            cache.put(
+                cache.changes(),
+                &name,
+                &format!("t{n}").parse().unwrap(),
+                &manifest(1000),
+            );
             assert!(cache.held.read().unwrap().bytes <= 100_000);
         }
         cache.put(cache.changes(), &name, &"big".parse().unwrap(), &manifest(50_000));

@@ -39,23 +39,35 @@ impl Repo {
         manifest: &Manifest,
     ) -> Result<Option<Description>, Error> {
         if let Some(text) = manifest.annotations().get(KEY) {
-            return Ok(Some(Description { source: DescriptionSource::Annotation, text: one_line(text) }));
+            return Ok(Some(Description {
+                source: DescriptionSource::Annotation,
+                text: one_line(text),
+            }));
         }
-        let Some(config) = manifest.config() else { return Ok(None) };
+        let Some(config) = manifest.config() else {
+            return Ok(None);
+        };
         let is_image = [OCI_CONFIG, DOCKER_CONFIG].contains(&config.media_type.as_str());
         if !is_image || config.size > LARGEST_CONFIG_BYTES {
             return Ok(None);
         }
         // A missing blob is for the push itself to refuse.
-        let Some(blob) = self.metadata.blob(name, &config.digest).await? else { return Ok(None) };
+        let Some(blob) = self.metadata.blob(name, &config.digest).await? else {
+            return Ok(None);
+        };
         if blob.size > LARGEST_CONFIG_BYTES {
             return Ok(None);
         }
         let bytes = read(self.blobs.open(&key(&blob.object_key)?, 0..blob.size).await?).await?;
         let config = serde_json::from_slice::<ImageConfig>(&bytes).ok();
-        let labels = config.and_then(|config| config.config).and_then(|execution| execution.labels);
+        let labels = config
+            .and_then(|config| config.config)
+            .and_then(|execution| execution.labels);
         let text = labels.and_then(|mut labels| labels.remove(KEY));
-        Ok(text.map(|text| Description { source: DescriptionSource::Label, text: one_line(&text) }))
+        Ok(text.map(|text| Description {
+            source: DescriptionSource::Label,
+            text: one_line(&text),
+        }))
     }
 }
 
@@ -70,19 +82,25 @@ async fn read(content: Content) -> Result<Bytes, Error> {
                     let mut piece = [0; 16 * 1024];
                     let got = std::os::unix::fs::FileExt::read_at(&*file, &mut piece, at)?;
                     let wanted = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(got);
-                    let Some(piece) = piece.get(..wanted).filter(|piece| !piece.is_empty()) else { break };
+                    let Some(piece) = piece.get(..wanted).filter(|piece| !piece.is_empty()) else {
+                        break;
+                    };
                     bytes.extend_from_slice(piece);
                     at += u64::try_from(wanted).unwrap_or(u64::MAX);
                 }
                 Ok::<_, std::io::Error>(Bytes::from(bytes))
             });
-            let read = read.await.map_err(|error| Error::fault("reading an image's configuration", error))?;
+            let read = read
+                .await
+                .map_err(|error| Error::fault("reading an image's configuration", error))?;
             read.map_err(|error| Error::fault("reading an image's configuration", error))
         }
         Content::Stream(mut stream) => {
             let mut bytes = Vec::new();
             while let Some(piece) = stream.next().await {
-                bytes.extend_from_slice(&piece.map_err(|error| Error::fault("reading a configuration", error))?);
+                bytes.extend_from_slice(
+                    &piece.map_err(|error| Error::fault("reading a configuration", error))?,
+                );
             }
             Ok(Bytes::from(bytes))
         }
@@ -90,6 +108,10 @@ async fn read(content: Content) -> Result<Bytes, Error> {
 }
 
 fn one_line(text: &str) -> String {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }

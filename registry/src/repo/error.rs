@@ -90,7 +90,9 @@ pub enum Error {
     #[error(transparent)]
     ManifestInvalid(ManifestError),
     /// A manifest of a media type that no setting allows.
-    #[error("manifests of the type {media_type} are not taken: add it to the setting media_types to allow it")]
+    #[error(
+        "manifests of the type {media_type} are not taken: add it to the setting media_types to allow it"
+    )]
     MediaTypeRefused {
         /// The type.
         media_type: MediaType,
@@ -135,7 +137,10 @@ pub enum Error {
 impl Error {
     /// Wraps what nobody decides by.
     pub(crate) fn fault(doing: &'static str, source: impl Into<Cause>) -> Self {
-        Self::Fault { doing, source: source.into() }
+        Self::Fault {
+            doing,
+            source: source.into(),
+        }
     }
 }
 
@@ -169,9 +174,10 @@ impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::DigestMismatch { expected, computed } => Self::DigestMismatch { expected, computed },
-            BlobError::TooLarge { limit_bytes } => {
-                Self::LengthMismatch { announced: limit_bytes, received: "more".to_owned() }
-            }
+            BlobError::TooLarge { limit_bytes } => Self::LengthMismatch {
+                announced: limit_bytes,
+                received: "more".to_owned(),
+            },
             BlobError::Cut(cause) => Self::BodyCut(cause),
             BlobError::SessionLost => Self::UploadUnknown,
             BlobError::Busy => Self::UploadBusy,

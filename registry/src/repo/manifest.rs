@@ -50,7 +50,10 @@ impl Repo {
                 Ok(manifest)
             }
             None => {
-                let unknown = Error::ManifestUnknown { name: name.clone(), reference: reference.clone() };
+                let unknown = Error::ManifestUnknown {
+                    name: name.clone(),
+                    reference: reference.clone(),
+                };
                 Err(self.unknown(name, unknown).await)
             }
         }
@@ -93,21 +96,31 @@ impl Repo {
             // After an error too: a commit whose answer was lost may have happened.
             repo.cache.changed(&operation.name);
             done?;
-            Ok(Written { digest, subject: manifest.subject().map(|subject| subject.digest.clone()) })
+            Ok(Written {
+                digest,
+                subject: manifest.subject().map(|subject| subject.digest.clone()),
+            })
         })
         .await
     }
 
     fn parse(&self, body: Bytes, write: &WriteManifest) -> Result<Manifest, Error> {
         let limits = &self.rules.manifest;
-        let manifest = Manifest::parse(body, write.content_type.as_ref(), limits).map_err(|error| match error {
-            ManifestError::TooLarge { max_bytes, .. } => Error::ManifestTooLarge { limit: max_bytes },
-            error => Error::ManifestInvalid(error),
-        })?;
+        let manifest =
+            Manifest::parse(body, write.content_type.as_ref(), limits).map_err(|error| match error {
+                ManifestError::TooLarge { max_bytes, .. } => Error::ManifestTooLarge { limit: max_bytes },
+                error => Error::ManifestInvalid(error),
+            })?;
         let media_type = manifest.media_type();
-        let allowed = self.rules.media_types.iter().any(|allowed| allowed == media_type.as_str());
+        let allowed = self
+            .rules
+            .media_types
+            .iter()
+            .any(|allowed| allowed == media_type.as_str());
         if manifest.kind() == ManifestKind::Other && !allowed {
-            return Err(Error::MediaTypeRefused { media_type: media_type.clone() });
+            return Err(Error::MediaTypeRefused {
+                media_type: media_type.clone(),
+            });
         }
         Ok(manifest)
     }
@@ -122,19 +135,32 @@ impl Repo {
         }
         let repo = Arc::clone(self);
         to_the_end(async move {
-            let DeleteManifest { name, reference, precondition } = delete.operation();
+            let DeleteManifest {
+                name,
+                reference,
+                precondition,
+            } = delete.operation();
             let (by, now) = (delete.grants().name(), repo.clock.now());
             let done = match reference {
-                Reference::Tag(tag) => repo.metadata.delete_tag(name, tag, precondition.clone(), by, now).await,
+                Reference::Tag(tag) => {
+                    repo.metadata
+                        .delete_tag(name, tag, precondition.clone(), by, now)
+                        .await
+                }
                 Reference::Digest(digest) => {
-                    repo.metadata.delete_manifest(name, digest, precondition.clone(), by, now).await
+                    repo.metadata
+                        .delete_manifest(name, digest, precondition.clone(), by, now)
+                        .await
                 }
             };
             repo.cache.changed(name);
             if done? {
                 return Ok(());
             }
-            let unknown = Error::ManifestUnknown { name: name.clone(), reference: reference.clone() };
+            let unknown = Error::ManifestUnknown {
+                name: name.clone(),
+                reference: reference.clone(),
+            };
             Err(repo.unknown(name, unknown).await)
         })
         .await
@@ -148,7 +174,10 @@ fn agreed_digest(manifest: &Manifest, write: &WriteManifest) -> Result<(Digest, 
         Reference::Digest(expected) => {
             let computed = manifest.digest(expected.algorithm());
             if computed != *expected {
-                return Err(Error::DigestMismatch { expected: expected.clone(), computed });
+                return Err(Error::DigestMismatch {
+                    expected: expected.clone(),
+                    computed,
+                });
             }
             let mut tags = write.tags.clone();
             tags.sort();
@@ -160,10 +189,22 @@ fn agreed_digest(manifest: &Manifest, write: &WriteManifest) -> Result<(Digest, 
 
 /// What must be in the repository for the manifest to be whole.
 fn references(manifest: &Manifest) -> StoredReferences {
-    let layers = manifest.layers().iter().filter(|layer| !layer.media_type.is_non_distributable());
+    let layers = manifest
+        .layers()
+        .iter()
+        .filter(|layer| !layer.media_type.is_non_distributable());
     StoredReferences {
-        blobs: manifest.config().into_iter().chain(layers).map(|blob| blob.digest.clone()).collect(),
-        children: manifest.manifests().iter().map(|child| child.digest.clone()).collect(),
+        blobs: manifest
+            .config()
+            .into_iter()
+            .chain(layers)
+            .map(|blob| blob.digest.clone())
+            .collect(),
+        children: manifest
+            .manifests()
+            .iter()
+            .map(|child| child.digest.clone())
+            .collect(),
         subject: manifest.subject().map(|subject| subject.digest.clone()),
     }
 }
@@ -173,5 +214,6 @@ fn annotations(manifest: &Manifest) -> Result<Option<String>, Error> {
         return Ok(None);
     }
     let text = serde_json::to_string(manifest.annotations());
-    text.map(Some).map_err(|error| Error::fault("writing annotations down", error))
+    text.map(Some)
+        .map_err(|error| Error::fault("writing annotations down", error))
 }

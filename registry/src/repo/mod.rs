@@ -76,7 +76,14 @@ impl Repo {
         rules: Rules,
     ) -> Self {
         let cache = cache::ManifestCache::new(rules.manifest_cache_bytes);
-        Self { metadata, blobs, clock, random, rules, cache }
+        Self {
+            metadata,
+            blobs,
+            clock,
+            random,
+            rules,
+            cache,
+        }
     }
 
     /// Returns whether reads and writes would work now.
@@ -94,7 +101,10 @@ impl Repo {
     }
 
     fn lease(&self) -> Lease {
-        Lease { now: self.clock.now(), keep: self.rules.lease }
+        Lease {
+            now: self.clock.now(),
+            keep: self.rules.lease,
+        }
     }
 
     fn new_key(&self) -> Key {
@@ -116,5 +126,7 @@ async fn to_the_end<T: Send + 'static>(
     write: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     use tracing::Instrument as _;
-    tokio::spawn(write.in_current_span()).await.unwrap_or_else(|error| Err(Error::fault("a write", error)))
+    tokio::spawn(write.in_current_span())
+        .await
+        .unwrap_or_else(|error| Err(Error::fault("a write", error)))
 }

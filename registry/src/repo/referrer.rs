@@ -19,7 +19,13 @@ impl Repo {
     /// # Errors
     /// The database's.
     pub async fn referrers(&self, list: &Authorized<ListReferrers>) -> Result<Referrers, Error> {
-        let ListReferrers { name, subject, artifact_type, last, n } = list.operation();
+        let ListReferrers {
+            name,
+            subject,
+            artifact_type,
+            last,
+            n,
+        } = list.operation();
         let query = ReferrersQuery {
             artifact_type: artifact_type.clone(),
             after: last.clone(),

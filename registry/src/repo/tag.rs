@@ -33,6 +33,9 @@ impl Repo {
         last: Option<&str>,
         limit: u32,
     ) -> Result<Page<String>, Error> {
-        Ok(self.metadata.catalog(&list.grants().visible(), last, limit).await?)
+        Ok(self
+            .metadata
+            .catalog(&list.grants().visible(), last, limit)
+            .await?)
     }
 }

@@ -55,7 +55,9 @@ impl Repo {
         owner: &str,
     ) -> Result<Progress, Error> {
         let now = self.clock.now();
-        let id = uuid::Builder::from_random_bytes(self.random.number().to_le_bytes()).into_uuid().to_string();
+        let id = uuid::Builder::from_random_bytes(self.random.number().to_le_bytes())
+            .into_uuid()
+            .to_string();
         let upload = NewUpload {
             id: id.clone(),
             repository: name.clone(),
@@ -65,8 +67,14 @@ impl Repo {
             now,
             expires: now.plus(self.rules.upload_life),
         };
-        self.metadata.begin_upload(upload, self.rules.uploads_per_user).await?;
-        Ok(Progress { name: name.clone(), id, offset: 0 })
+        self.metadata
+            .begin_upload(upload, self.rules.uploads_per_user)
+            .await?;
+        Ok(Progress {
+            name: name.clone(),
+            id,
+            offset: 0,
+        })
     }
 
     /// Tells how far a session has come.
@@ -75,8 +83,16 @@ impl Repo {
     /// [`Error::UploadUnknown`].
     pub async fn upload(&self, read: &Authorized<ReadUpload>) -> Result<Progress, Error> {
         let ReadUpload { name, id } = read.operation();
-        let upload = self.metadata.upload(name, id, self.clock.now()).await?.ok_or(Error::UploadUnknown)?;
-        Ok(Progress { name: name.clone(), id: id.clone(), offset: upload.offset })
+        let upload = self
+            .metadata
+            .upload(name, id, self.clock.now())
+            .await?
+            .ok_or(Error::UploadUnknown)?;
+        Ok(Progress {
+            name: name.clone(),
+            id: id.clone(),
+            offset: upload.offset,
+        })
     }
 
     /// Ends a session without a blob.
@@ -87,7 +103,11 @@ impl Repo {
         let repo = Arc::clone(self);
         to_the_end(async move {
             let CancelUpload { name, id } = cancel.operation();
-            if repo.end(name, id).await? { Ok(()) } else { Err(Error::UploadUnknown) }
+            if repo.end(name, id).await? {
+                Ok(())
+            } else {
+                Err(Error::UploadUnknown)
+            }
         })
         .await
     }
@@ -106,7 +126,9 @@ impl Repo {
 
     /// Removes the session's row first, so that no commit can follow, then its bytes.
     async fn end(&self, name: &RepositoryName, id: &str) -> Result<bool, Error> {
-        let Some(upload) = self.metadata.end_upload(name, id).await? else { return Ok(false) };
+        let Some(upload) = self.metadata.end_upload(name, id).await? else {
+            return Ok(false);
+        };
         self.blobs.abort(&session(&upload)?).await?;
         Ok(true)
     }
@@ -123,14 +145,23 @@ impl Repo {
     ) -> Result<Progress, Error> {
         let repo = Arc::clone(self);
         to_the_end(async move {
-            let AppendUpload { name, id, range, length } = append.operation();
+            let AppendUpload {
+                name,
+                id,
+                range,
+                length,
+            } = append.operation();
             let writer = Writer::claim(&repo, name, id).await?;
             let appended = writer.append(body, *range, *length).await;
             let appended = writer.or_release(appended).await?;
             writer.advance(&appended.session).await?;
             match appended.cut {
                 Some(cause) => Err(Error::BodyCut(cause)),
-                None => Ok(Progress { name: name.clone(), id: id.clone(), offset: appended.session.offset }),
+                None => Ok(Progress {
+                    name: name.clone(),
+                    id: id.clone(),
+                    offset: appended.session.offset,
+                }),
             }
         })
         .await
@@ -147,7 +178,13 @@ impl Repo {
     ) -> Result<(), Error> {
         let repo = Arc::clone(self);
         to_the_end(async move {
-            let FinishUpload { name, id, digest, range, length } = finish.operation();
+            let FinishUpload {
+                name,
+                id,
+                digest,
+                range,
+                length,
+            } = finish.operation();
             let writer = Writer::claim(&repo, name, id).await?;
             let session = match body {
                 None if range.is_none() => writer.session.clone(),
@@ -187,7 +224,10 @@ impl Repo {
         let repo = Arc::clone(self);
         to_the_end(async move {
             let PushBlob { name, digest, length } = push.operation();
-            let stored = repo.blobs.put(repo.new_key(), body, length.unwrap_or(u64::MAX), digest).await?;
+            let stored = repo
+                .blobs
+                .put(repo.new_key(), body, length.unwrap_or(u64::MAX), digest)
+                .await?;
             repo.commit(name, stored, None).await
         })
         .await
@@ -239,12 +279,19 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Takes a session, waiting a little for a writer before.
     async fn claim(repo: &'a Repo, name: &'a RepositoryName, id: &str) -> Result<Self, Error> {
-        let claim = UploadClaim { id: id.to_owned(), writer: format!("{:032x}", repo.random.number()) };
+        let claim = UploadClaim {
+            id: id.to_owned(),
+            writer: format!("{:032x}", repo.random.number()),
+        };
         let give_up = tokio::time::Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(10);
         let upload = loop {
             let now = repo.clock.now();
-            match repo.metadata.claim_upload(name, &claim, now, now.plus(HOLD)).await {
+            match repo
+                .metadata
+                .claim_upload(name, &claim, now, now.plus(HOLD))
+                .await
+            {
                 Ok(upload) => break upload,
                 Err(metadata::Error::UploadBusy) if tokio::time::Instant::now() < give_up => {
                     tokio::time::sleep(pause).await;
@@ -254,7 +301,12 @@ impl<'a> Writer<'a> {
             }
         };
         let session = session(&upload)?;
-        Ok(Self { repo, claim, session, name })
+        Ok(Self {
+            repo,
+            claim,
+            session,
+            name,
+        })
     }
 
     /// Lets go of the session if what was tried failed.
@@ -283,11 +335,17 @@ impl<'a> Writer<'a> {
             });
         }
         let announced = range.and_then(ContentRange::length).or(length);
-        let append = self.repo.blobs.append(self.session.clone(), body, announced.unwrap_or(u64::MAX));
+        let append = self
+            .repo
+            .blobs
+            .append(self.session.clone(), body, announced.unwrap_or(u64::MAX));
         let appended = self.holding(append).await?;
         match announced {
             Some(announced) if appended.cut.is_none() && appended.taken != announced => {
-                Err(Error::LengthMismatch { announced, received: appended.taken.to_string() })
+                Err(Error::LengthMismatch {
+                    announced,
+                    received: appended.taken.to_string(),
+                })
             }
             _ => Ok(appended),
         }
@@ -343,10 +401,17 @@ fn session(upload: &Upload) -> Result<Session, Error> {
     let staged = Staged::from_text(&upload.staged)
         .map_err(|error| Error::fault("an upload's staged bytes in the database", error))?;
     let hash = match &upload.hash_state {
-        Some(state) => {
-            HashState { algorithm: upload.algorithm, format: state.format, bytes: state.bytes.clone() }
-        }
+        Some(state) => HashState {
+            algorithm: upload.algorithm,
+            format: state.format,
+            bytes: state.bytes.clone(),
+        },
         None => new.hash.clone(),
     };
-    Ok(Session { offset: upload.offset, staged, hash, ..new })
+    Ok(Session {
+        offset: upload.offset,
+        staged,
+        hash,
+        ..new
+    })
 }

@@ -65,7 +65,9 @@ struct Key {
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,13 +82,24 @@ impl KeyRing {
         clock: &dyn Clock,
     ) -> Result<Self, KeyError> {
         let keys = read(&*metadata, &*random, clock.now()).await?;
-        let keys = RwLock::new(Loaded { keys, looked: Instant::now() });
-        Ok(Self { metadata, random, keys })
+        let keys = RwLock::new(Loaded {
+            keys,
+            looked: Instant::now(),
+        });
+        Ok(Self {
+            metadata,
+            random,
+            keys,
+        })
     }
 
     /// Returns the key that signs now, and its id. Makes a new one when the last has signed for long enough.
     pub(super) async fn signing(&self, now: Timestamp) -> Result<(String, EncodingKey), Denial> {
-        let young = |keys: &[Arc<Key>]| keys.first().filter(|key| key.created > now.minus(SIGNS)).map(Arc::clone);
+        let young = |keys: &[Arc<Key>]| {
+            keys.first()
+                .filter(|key| key.created > now.minus(SIGNS))
+                .map(Arc::clone)
+        };
         let known = young(&self.loaded());
         let key = match known {
             Some(key) => key,
@@ -113,23 +126,34 @@ impl KeyRing {
 
     fn find(&self, id: &str, now: Timestamp) -> Option<DecodingKey> {
         let keys = self.loaded();
-        keys.iter().find(|key| key.id == id && key.expires > now).map(|key| key.verifying.clone())
+        keys.iter()
+            .find(|key| key.id == id && key.expires > now)
+            .map(|key| key.verifying.clone())
     }
 
     async fn reload(&self, now: Timestamp) -> Result<(), Denial> {
-        let keys = read(&*self.metadata, &*self.random, now).await.map_err(|error| match error {
-            KeyError::Metadata(error) => Denial::Metadata(error),
-            KeyError::Key { id, problem } => {
-                tracing::error!(id, problem, "a signing key cannot be used");
-                Denial::InvalidToken("the signing keys cannot be used")
-            }
-        })?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Loaded { keys, looked: Instant::now() };
+        let keys = read(&*self.metadata, &*self.random, now)
+            .await
+            .map_err(|error| match error {
+                KeyError::Metadata(error) => Denial::Metadata(error),
+                KeyError::Key { id, problem } => {
+                    tracing::error!(id, problem, "a signing key cannot be used");
+                    Denial::InvalidToken("the signing keys cannot be used")
+                }
+            })?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Loaded {
+            keys,
+            looked: Instant::now(),
+        };
         Ok(())
     }
 
     fn loaded(&self) -> Vec<Arc<Key>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).keys.clone()
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys
+            .clone()
     }
 
     /// Returns the public halves as a JSON Web Key Set (RFC 7517).
@@ -139,8 +163,14 @@ impl KeyRing {
     }
 }
 
-async fn read(metadata: &dyn Metadata, random: &dyn Random, now: Timestamp) -> Result<Vec<Arc<Key>>, KeyError> {
-    let rows = metadata.signing_keys(candidate(random, now)?, now.minus(SIGNS), now).await?;
+async fn read(
+    metadata: &dyn Metadata,
+    random: &dyn Random,
+    now: Timestamp,
+) -> Result<Vec<Arc<Key>>, KeyError> {
+    let rows = metadata
+        .signing_keys(candidate(random, now)?, now.minus(SIGNS), now)
+        .await?;
     rows.into_iter().map(|row| Key::read(row).map(Arc::new)).collect()
 }
 
@@ -150,7 +180,10 @@ fn candidate(random: &dyn Random, now: Timestamp) -> Result<SigningKey, KeyError
         &ECDSA_P256_SHA256_FIXED_SIGNING,
         &aws_lc_rs::rand::SystemRandom::new(),
     )
-    .map_err(|error| KeyError::Key { id: id.clone(), problem: error.to_string() })?;
+    .map_err(|error| KeyError::Key {
+        id: id.clone(),
+        problem: error.to_string(),
+    })?;
     Ok(SigningKey {
         id,
         algorithm: ALGORITHM.to_owned(),
@@ -162,9 +195,15 @@ fn candidate(random: &dyn Random, now: Timestamp) -> Result<SigningKey, KeyError
 
 impl Key {
     fn read(row: SigningKey) -> Result<Self, KeyError> {
-        let wrong = |problem: String| KeyError::Key { id: row.id.clone(), problem };
+        let wrong = |problem: String| KeyError::Key {
+            id: row.id.clone(),
+            problem,
+        };
         if row.algorithm != ALGORITHM {
-            return Err(wrong(format!("its algorithm is {}, this program knows {ALGORITHM}", row.algorithm)));
+            return Err(wrong(format!(
+                "its algorithm is {}, this program knows {ALGORITHM}",
+                row.algorithm
+            )));
         }
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &row.private)
             .map_err(|error| wrong(error.to_string()))?;
@@ -176,9 +215,15 @@ impl Key {
             .ok_or_else(|| wrong("its public point is not one of P-256".to_owned()))?;
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         let verifying = DecodingKey::from_ec_components(&x, &y).map_err(|error| wrong(error.to_string()))?;
-        let public =
-            json!({ "kty": "EC", "crv": "P-256", "alg": ALGORITHM, "use": "sig", "kid": row.id, "x": x, "y": y });
+        let public = json!({ "kty": "EC", "crv": "P-256", "alg": ALGORITHM, "use": "sig", "kid": row.id, "x": x, "y": y });
         let signing = EncodingKey::from_ec_der(&row.private);
-        Ok(Self { id: row.id, created: row.created, expires: row.expires, signing, verifying, public })
+        Ok(Self {
+            id: row.id,
+            created: row.created,
+            expires: row.expires,
+            signing,
+            verifying,
+            public,
+        })
     }
 }

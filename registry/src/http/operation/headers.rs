@@ -26,10 +26,16 @@ pub(super) fn range(headers: &HeaderMap) -> Option<Vec<ByteRange>> {
 /// Reads a chunk's place and its announced length, which must agree.
 pub(super) fn chunk(headers: &HeaderMap) -> Result<(Option<ContentRange>, Option<u64>), Refusal> {
     let length = content_length(headers);
-    let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok((None, length)) };
-    let wrong = |why: &str| Refusal::ContentRange(format!("{:?} {why}", String::from_utf8_lossy(value.as_bytes())));
-    let range: ContentRange =
-        value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| wrong("must be FIRST-LAST"))?;
+    let Some(value) = headers.get(header::CONTENT_RANGE) else {
+        return Ok((None, length));
+    };
+    let wrong =
+        |why: &str| Refusal::ContentRange(format!("{:?} {why}", String::from_utf8_lossy(value.as_bytes())));
+    let range: ContentRange = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| wrong("must be FIRST-LAST"))?;
     if length.is_some_and(|length| Some(length) != range.length()) {
         return Err(wrong("is not as long as the Content-Length"));
     }
@@ -72,7 +78,11 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Precondition, Refusal>
 /// Reads entity tags that must be digests; `None` is `*`.
 ///
 /// A well-formed tag that is no digest can match nothing of ours, so it is left out.
-fn digests(headers: &HeaderMap, name: &HeaderName, shown: &'static str) -> Result<Option<Vec<Digest>>, Refusal> {
+fn digests(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<Vec<Digest>>, Refusal> {
     let mut digests = Vec::new();
     for value in headers.get_all(name) {
         let text = value.to_str().map_err(|_not| Refusal::EntityTags(shown))?;

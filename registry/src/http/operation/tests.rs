@@ -7,7 +7,10 @@ use crate::metadata::Precondition;
 use crate::operation::{EntityTags, Need};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-const LIMITS: ParseLimits = ParseLimits { manifest_tags: 10, page_entries: 100 };
+const LIMITS: ParseLimits = ParseLimits {
+    manifest_tags: 10,
+    page_entries: 100,
+};
 
 fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Operation, Refusal> {
     let mut map = HeaderMap::new();
@@ -19,17 +22,33 @@ fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Operation
 
 #[test]
 fn a_mount_names_both_repositories() {
-    let operation = ask("POST", &format!("/v2/a/blobs/uploads/?mount={DIGEST}&from=b/c"), &[]).unwrap();
-    let scopes: Vec<_> = operation.needs().scopes().iter().map(ToString::to_string).collect();
+    let operation = ask(
+        "POST",
+        &format!("/v2/a/blobs/uploads/?mount={DIGEST}&from=b/c"),
+        &[],
+    )
+    .unwrap();
+    let scopes: Vec<_> = operation
+        .needs()
+        .scopes()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(scopes, ["repository:a:pull,push", "repository:b/c:pull"]);
 }
 
 #[test]
 fn deletes_need_delete_and_reads_pull() {
-    for (method, action) in [("GET", Action::Pull), ("HEAD", Action::Pull), ("DELETE", Action::Delete)] {
+    for (method, action) in [
+        ("GET", Action::Pull),
+        ("HEAD", Action::Pull),
+        ("DELETE", Action::Delete),
+    ] {
         for target in [format!("/v2/a/blobs/{DIGEST}"), "/v2/a/manifests/t".to_owned()] {
             let operation = ask(method, &target, &[]).unwrap();
-            assert!(matches!(operation.needs().must, Need::Repository { action: needed, .. } if needed == action));
+            assert!(
+                matches!(operation.needs().must, Need::Repository { action: needed, .. } if needed == action)
+            );
         }
     }
 }
@@ -38,19 +57,36 @@ fn deletes_need_delete_and_reads_pull() {
 fn a_chunks_range_and_length_must_agree() {
     let patch = |headers: &[_]| ask("PATCH", "/v2/a/blobs/uploads/u", headers);
     let agreed = patch(&[("content-range", "0-9"), ("content-length", "10")]).unwrap();
-    assert!(matches!(agreed, Operation::AppendUpload(a) if a.range == Some(ContentRange { first: 0, last: 9 })));
-    for headers in [[("content-range", "0-9"), ("content-length", "9")], [("content-range", "9"), ("x", "y")]] {
-        assert!(matches!(patch(&headers), Err(Refusal::ContentRange(_))), "{headers:?}");
+    assert!(
+        matches!(agreed, Operation::AppendUpload(a) if a.range == Some(ContentRange { first: 0, last: 9 }))
+    );
+    for headers in [
+        [("content-range", "0-9"), ("content-length", "9")],
+        [("content-range", "9"), ("x", "y")],
+    ] {
+        assert!(
+            matches!(patch(&headers), Err(Refusal::ContentRange(_))),
+            "{headers:?}"
+        );
     }
 }
 
 #[test]
 fn a_closing_put_needs_its_digest() {
-    assert_eq!(ask("PUT", "/v2/a/blobs/uploads/u", &[]).unwrap_err(), Refusal::DigestMissing);
+    assert_eq!(
+        ask("PUT", "/v2/a/blobs/uploads/u", &[]).unwrap_err(),
+        Refusal::DigestMissing
+    );
     let unsupported = ask("PUT", "/v2/a/blobs/uploads/u?digest=md5:00", &[]).unwrap_err();
-    assert!(matches!(unsupported, Refusal::Digest(DigestError::Unsupported { .. })));
+    assert!(matches!(
+        unsupported,
+        Refusal::Digest(DigestError::Unsupported { .. })
+    ));
     let escaped = format!("/v2/a/blobs/uploads/u?digest={}", DIGEST.replace(':', "%3A"));
-    assert!(matches!(ask("PUT", &escaped, &[]), Ok(Operation::FinishUpload(_))));
+    assert!(matches!(
+        ask("PUT", &escaped, &[]),
+        Ok(Operation::FinishUpload(_))
+    ));
 }
 
 #[test]
@@ -63,18 +99,31 @@ fn preconditions_are_digests_in_quotes() {
     };
     assert_eq!(precondition(put("if-none-match", "*")), Precondition::Absent);
     assert_eq!(precondition(put("if-match", "*")), Precondition::Exists);
-    assert_eq!(precondition(put("if-match", &quoted)), Precondition::OneOf(vec![DIGEST.parse().unwrap()]));
-    assert_eq!(precondition(put("if-match", "\"other\"")), Precondition::OneOf(vec![]));
-    assert_eq!(put("if-match", DIGEST).unwrap_err(), Refusal::EntityTags("If-Match"));
+    assert_eq!(
+        precondition(put("if-match", &quoted)),
+        Precondition::OneOf(vec![DIGEST.parse().unwrap()])
+    );
+    assert_eq!(
+        precondition(put("if-match", "\"other\"")),
+        Precondition::OneOf(vec![])
+    );
+    assert_eq!(
+        put("if-match", DIGEST).unwrap_err(),
+        Refusal::EntityTags("If-Match")
+    );
 }
 
 #[test]
 fn if_none_match_of_a_read_takes_weak_tags_and_lists() {
     let value = format!("W/\"{DIGEST}\", \"x\"");
-    let Ok(Operation::ReadManifest(read)) = ask("GET", "/v2/a/manifests/t", &[("if-none-match", &value)]) else {
+    let Ok(Operation::ReadManifest(read)) = ask("GET", "/v2/a/manifests/t", &[("if-none-match", &value)])
+    else {
         panic!("not a read");
     };
-    assert!(read.if_none_match.is_some_and(|tags: EntityTags| tags.include(&DIGEST.parse().unwrap())));
+    assert!(
+        read.if_none_match
+            .is_some_and(|tags: EntityTags| tags.include(&DIGEST.parse().unwrap()))
+    );
 }
 
 #[test]
@@ -86,7 +135,13 @@ fn pages_are_capped_and_bad_ones_refused() {
     };
     assert_eq!(page("n=0").unwrap().n, Some(0));
     assert_eq!(page("n=99999999999999999999").unwrap().n, Some(100));
-    assert_eq!(page("last=z").unwrap(), PageQuery { n: None, last: Some("z".to_owned()) });
+    assert_eq!(
+        page("last=z").unwrap(),
+        PageQuery {
+            n: None,
+            last: Some("z".to_owned())
+        }
+    );
     for bad in ["n=", "n=-1", "n=x", "n=1.5", "n=+1"] {
         assert!(matches!(page(bad), Err(Refusal::PageSize(_))), "{bad}");
     }
@@ -96,11 +151,21 @@ fn pages_are_capped_and_bad_ones_refused() {
 fn tags_of_a_push_by_digest_are_counted() {
     let put = |count: usize| {
         let tags: Vec<_> = (0..count).map(|n| format!("tag=t{n}")).collect();
-        ask("PUT", &format!("/v2/a/manifests/{DIGEST}?{}", tags.join("&")), &[])
+        ask(
+            "PUT",
+            &format!("/v2/a/manifests/{DIGEST}?{}", tags.join("&")),
+            &[],
+        )
     };
     assert!(matches!(put(10), Ok(Operation::WriteManifest(write)) if write.tags.len() == 10));
-    assert_eq!(put(11).unwrap_err(), Refusal::TooManyTags { count: 11, limit: 10 });
-    assert_eq!(ask("PUT", "/v2/a/manifests/x?tag=y", &[]).unwrap_err(), Refusal::TagsWithoutDigest);
+    assert_eq!(
+        put(11).unwrap_err(),
+        Refusal::TooManyTags { count: 11, limit: 10 }
+    );
+    assert_eq!(
+        ask("PUT", "/v2/a/manifests/x?tag=y", &[]).unwrap_err(),
+        Refusal::TagsWithoutDigest
+    );
 }
 
 #[test]
@@ -114,7 +179,10 @@ fn methods_that_a_path_does_not_answer_name_those_it_does() {
         ("DELETE", "/token"),
         ("POST", "/healthz"),
     ] {
-        assert!(matches!(ask(method, target, &[]), Err(Refusal::MethodNotAllowed { .. })), "{method} {target}");
+        assert!(
+            matches!(ask(method, target, &[]), Err(Refusal::MethodNotAllowed { .. })),
+            "{method} {target}"
+        );
     }
     for target in ["/", "/v2/a", "/v3/", "/v2/_wharf/x", "/v2/a/../b/tags/list"] {
         assert!(ask("GET", target, &[]).is_err(), "{target}");

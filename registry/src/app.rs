@@ -1,0 +1,138 @@
+//! Everything that a request needs, wired once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wharf_protocol::manifest::ManifestLimits;
+
+use crate::auth::{Auth, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
+use crate::blobs::Blobs;
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseUrl};
+use crate::http::operation::ParseLimits;
+use crate::metadata::Metadata;
+use crate::random::Random;
+use crate::repo::{Repo, Rules};
+use crate::search::Index;
+
+/// The registry behind its sockets.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// Who may do what.
+    pub auth: Auth,
+    /// The repositories.
+    pub repo: Arc<Repo>,
+    /// The search.
+    pub index: Index,
+    /// What a request's parse must know.
+    pub parse_limits: ParseLimits,
+    request_ids: RequestIds,
+}
+
+impl App {
+    /// Wires the registry over rows and bytes.
+    ///
+    /// # Errors
+    /// The signing keys can't be read or made.
+    pub async fn new(
+        config: Config,
+        metadata: Arc<dyn Metadata>,
+        blobs: Arc<dyn Blobs>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, KeyError> {
+        let keys = KeyRing::load(Arc::clone(&metadata), Arc::clone(&random), &*clock).await?;
+        let tokens = Tokens::new(
+            Arc::clone(&metadata),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            keys,
+            config.service.clone(),
+            config.token_life,
+            config.refresh_token_life,
+        );
+        let limits = &config.limits;
+        let auth = Auth {
+            policy: Policy::new(Arc::clone(&metadata), config.anonymous),
+            passwords: Passwords::new(&*random),
+            throttle: Throttle::new(limits.login_failures_account, limits.login_failures_address),
+            tokens,
+        };
+        let index = Index::new(Arc::clone(&metadata));
+        let request_ids = RequestIds::new(&*random);
+        let repo = Arc::new(Repo::new(metadata, blobs, clock, random, rules(&config)));
+        let parse_limits = ParseLimits {
+            manifest_tags: limits.manifest_tags,
+            page_entries: u32::try_from(limits.page_entries).unwrap_or(u32::MAX),
+        };
+        Ok(Self {
+            config,
+            auth,
+            repo,
+            index,
+            parse_limits,
+            request_ids,
+        })
+    }
+
+    /// Returns a new request's id: 16 hexadecimal digits.
+    pub(crate) fn request_id(&self) -> [u8; 16] {
+        self.request_ids.next()
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let limits = &config.limits;
+    // Among replicas another one may move a tag at any time; a file's database is this process's alone.
+    let alone = matches!(config.database, DatabaseUrl::Sqlite(_));
+    Rules {
+        deletes: config.deletes,
+        sparse_indexes: config.sparse_indexes,
+        media_types: config.media_types.clone(),
+        manifest: ManifestLimits {
+            max_bytes: limits.manifest_bytes,
+            max_descriptors: limits.manifest_descriptors,
+            max_depth: limits.manifest_depth,
+        },
+        uploads_per_user: u32::try_from(limits.uploads_per_user).unwrap_or(u32::MAX),
+        upload_life: config.upload_life,
+        lease: config.lease,
+        manifest_cache_bytes: if alone { limits.manifest_cache_bytes } else { 0 },
+    }
+}
+
+/// Numbers requests so that no two of any process have the same.
+#[derive(Debug)]
+struct RequestIds {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new(random: &dyn Random) -> Self {
+        let mut start = [0; 8];
+        random.fill(&mut start);
+        Self {
+            start: u64::from_le_bytes(start),
+            count: AtomicU64::new(0),
+        }
+    }
+
+    fn next(&self) -> [u8; 16] {
+        let id = self
+            .start
+            .wrapping_add(self.count.fetch_add(1, Ordering::Relaxed));
+        let mut text = [b'0'; 16];
+        for (at, digit) in text.iter_mut().enumerate() {
+            let nibble = u8::try_from(id >> (60 - 4 * at) & 15).unwrap_or_default();
+            *digit = if nibble < 10 {
+                b'0' + nibble
+            } else {
+                b'a' + nibble - 10
+            };
+        }
+        text
+    }
+}

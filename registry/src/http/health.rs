@@ -1,0 +1,21 @@
+//! Probes.
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode};
+
+use super::answer;
+use super::error::Failure;
+use crate::app::App;
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The process answers.
+pub(super) fn alive() -> Response {
+    answer::content(StatusCode::OK, PLAIN, "ok\n")
+}
+
+/// Database and storage answer.
+pub(super) async fn ready(app: &App) -> Result<Response, Failure> {
+    app.repo.ready().await?;
+    Ok(answer::content(StatusCode::OK, PLAIN, "ready\n"))
+}
