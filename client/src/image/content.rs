@@ -190,6 +190,19 @@ impl Content {
         }))
     }
 
+    /// Makes the names of blobs durable that were renamed into place.
+    pub(crate) fn sync_folders(&self) -> Result<()> {
+        for algorithm in ["sha256", "sha512"] {
+            match File::open(self.content.join(algorithm)).and_then(|folder| folder.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("sync {}", self.content.display()), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what killed pulls left and nobody goes on with.
     ///
     /// # Errors
@@ -253,36 +266,51 @@ impl Ingest {
         Ok(())
     }
 
+    /// The digest of what is there.
+    pub fn found(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Removes what is there; it is wrong.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn discard(&self) -> Result<()> {
+        remove_file(&self.path)
+    }
+
     /// Checks the digest, makes the bytes durable, and lets the blob exist. Bytes with another digest are
     /// removed.
     ///
     /// # Errors
     /// [`Kind::Damaged`] with both digests, or what the file system says.
     pub fn finish(self) -> Result<()> {
-        let Self {
-            content,
-            digest,
-            path,
-            file,
-            hasher,
-            ..
-        } = self;
-        let found = hasher.finish();
-        if found != digest {
-            remove_file(&path)?;
+        let found = self.found();
+        if found != self.digest {
+            self.discard()?;
             return Err(Error::new(
                 Kind::Damaged,
-                format!("the blob that arrived has the digest {found} and should have {digest}"),
+                format!(
+                    "the blob that arrived has the digest {found} and should have {}",
+                    self.digest
+                ),
             )
             .hint("The registry or something on the way changed it; nothing of it was kept."));
         }
-        let target = content.path(&digest);
-        let done = (|| {
-            file.sync_all()?;
-            fs::rename(&path, &target)?;
-            File::open(target.parent().unwrap_or(Path::new("/")))?.sync_all()
-        })();
-        done.map_err(|error| Error::io(format!("write {}", target.display()), error))
+        self.file.sync_all().map_err(|error| self.failed(error))?;
+        let content = self.content.clone();
+        self.keep()?;
+        content.sync_folders()
+    }
+
+    /// Lets the blob exist, whose digest was checked and whose bytes were synced by the caller.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn keep(self) -> Result<()> {
+        let target = self.content.path(&self.digest);
+        fs::rename(&self.path, &target)
+            .map_err(|error| Error::io(format!("write {}", target.display()), error))
     }
 
     fn failed(&self, error: io::Error) -> Error {

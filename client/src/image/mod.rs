@@ -11,7 +11,10 @@
 pub mod catalog;
 pub mod config;
 pub mod content;
+pub mod layer;
 pub mod name;
+pub mod platform;
+pub mod pull;
 pub mod snapshot;
 pub mod tar;
 pub mod unpack;

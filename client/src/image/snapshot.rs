@@ -282,32 +282,76 @@ impl Snapshots {
         rustix::fs::syncfs(&folder).map_err(|error| failed(error.into()))
     }
 
-    /// Turns an active snapshot, whose files are durable, into a layer. One that exists already, made by
-    /// somebody else meanwhile, is kept instead. A crash leaves either the snapshot or the layer.
+    /// Makes the folder that a layer is unpacked into. Dropped before [`Snapshots::commit_synced`] it is
+    /// removed.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn commit(&self, key: &str, layer: &Layer) -> Result<()> {
-        let from = self.snapshots.join(checked(key)?);
-        let to = self.layers.join(layer.chain_id.hex());
-        let failed = |error: io::Error| Error::io(format!("make the layer {}", to.display()), error);
+    pub fn stage(&self, chain_id: &Digest) -> Result<Staged> {
+        let key = format!(
+            "{UNPACKING}{}-{}",
+            chain_id.short(),
+            crate::app::random_hex::<8>()
+        );
+        self.prepare(&key, None, None)?;
+        Ok(Staged {
+            snapshots: self.clone(),
+            key: Some(key),
+        })
+    }
+
+    /// Writes down what is known of a staged layer, before the sync.
+    pub(crate) fn describe(&self, staged: &Staged, layer: &Layer) -> Result<()> {
+        let folder = self.snapshots.join(staged.key());
         let json = serde_json::to_vec(layer).map_err(|error| Error::io("describe a layer", error))?;
-        drop(fs::remove_file(from.join("snapshot.json")));
-        crate::store::write_durably(&from.join("layer.json"), &json)?;
+        fs::write(folder.join("layer.json"), json)
+            .map_err(|error| Error::io(format!("write in {}", folder.display()), error))
+    }
+
+    /// Turns a staged layer, described and synced, into one that exists. One that exists already, made by
+    /// somebody else meanwhile, is kept instead.
+    pub(crate) fn commit_synced(&self, mut staged: Staged, layer: &Layer) -> Result<()> {
+        let from = self.snapshots.join(staged.key());
+        let to = self.layers.join(layer.chain_id.hex());
         match fs::rename(&from, &to) {
-            Ok(()) => File::open(&self.layers)
-                .and_then(|folder| folder.sync_all())
-                .map_err(failed),
+            Ok(()) => {
+                staged.key = None;
+                Ok(())
+            }
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
                 ) =>
             {
-                self.remove(key)
+                Ok(())
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(Error::io(format!("make the layer {}", to.display()), error)),
         }
+    }
+
+    /// Makes the names of layers durable.
+    pub(crate) fn sync_folder(&self) -> Result<()> {
+        File::open(&self.layers)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| Error::io(format!("sync {}", self.layers.display()), error))
+    }
+
+    /// Turns an active snapshot into a layer: makes its files durable, then lets it exist by one rename.
+    /// One that exists already, made by somebody else meanwhile, is kept instead. A crash leaves either
+    /// the snapshot or the layer.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn commit(&self, key: &str, layer: &Layer) -> Result<()> {
+        let staged = Staged {
+            snapshots: self.clone(),
+            key: Some(checked(key)?.to_owned()),
+        };
+        self.describe(&staged, layer)?;
+        self.sync()?;
+        self.commit_synced(staged, layer)?;
+        self.sync_folder()
     }
 
     /// Removes a snapshot; what is absent is removed already.
@@ -360,6 +404,37 @@ impl Snapshots {
             self.remove(key)?;
         }
         Ok(())
+    }
+}
+
+/// The folder of a layer that is being unpacked.
+#[derive(Debug)]
+pub struct Staged {
+    snapshots: Snapshots,
+    key: Option<String>,
+}
+
+impl Staged {
+    fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
+    /// Opens the folder that its files go to.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open_files(&self) -> Result<File> {
+        let path = self.snapshots.files(self.key());
+        File::open(&path).map_err(|error| Error::io(format!("open {}", path.display()), error))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            // What cannot be removed now is swept when nobody else is at work.
+            drop(self.snapshots.remove(&key));
+        }
     }
 }
 
