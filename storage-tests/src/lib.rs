@@ -1,1 +1,56 @@
-//! placeholder
+//! The contracts of the registry's two stores, each sentence of them a clause, each clause a test over each backend.
+//!
+//! [`clauses`] hold one async function a clause; [`backends`] start a real store for it; [`stamp`] makes a named test
+//! of each pair, and one that fails when a clause was forgotten. To add a backend, write its `start` and name it in
+//! the `stamp!` of `tests/`.
+//!
+//! What this crate must not know: HTTP, and how a backend does what it promises.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests: a failure is a failed test"
+)]
+
+pub mod backends;
+pub mod clauses;
+pub mod faults;
+
+/// Returns the names of the clauses in a source file: its public async functions, in order.
+pub fn clauses_in(source: &str) -> Vec<&str> {
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub async fn "))
+        .filter_map(|rest| rest.split('(').next())
+        .collect()
+}
+
+/// Makes a test of each clause of a noun on each of some backends.
+///
+/// `stamp!(blobs: disk, s3; [clause_one, clause_two])` makes `disk::clause_one`, `s3::clause_one`, and so on. A
+/// clause takes by value what the backend's `start` gives.
+#[macro_export]
+macro_rules! stamp {
+    ($noun:ident: $($backend:ident),+; $list:tt) => {
+        $($crate::stamp!(@backend $noun $backend $list);)+
+        $crate::stamp!(@complete $noun $list);
+    };
+    (@backend $noun:ident $backend:ident [$($clause:ident),* $(,)?]) => {
+        mod $backend {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $clause() {
+                    let store = $crate::backends::$backend::start().await;
+                    $crate::clauses::$noun::$clause(store).await;
+                }
+            )*
+        }
+    };
+    (@complete $noun:ident [$($clause:ident),* $(,)?]) => {
+        #[test]
+        fn every_clause_is_stamped() {
+            let source = include_str!(concat!("../src/clauses/", stringify!($noun), ".rs"));
+            assert_eq!($crate::clauses_in(source), [$(stringify!($clause)),*]);
+        }
+    };
+}

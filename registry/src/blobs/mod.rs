@@ -28,6 +28,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use wharf_protocol::digest::Digest;
 
+pub mod cloud;
 pub mod disk;
 mod error;
 mod hash;

@@ -230,11 +230,26 @@ impl Folders {
     pub(super) fn publish_staged(&self, staged: &StagedFile, key: Key) -> Result<(), BlobError> {
         let name = key.ulid();
         let flags = RenameFlags::NOREPLACE;
-        rustix::fs::renameat_with(&self.uploads, &staged.name, &self.blobs, &name, flags)
-            .map_err(|error| self.failed("naming", key, error.into()))?;
+        match rustix::fs::renameat_with(&self.uploads, &staged.name, &self.blobs, &name, flags) {
+            Ok(()) => {}
+            // A repetition for no bytes makes an empty file anew beside the object; only then are the two the same.
+            Err(Errno::EXIST)
+                if self.is_empty(&name) && staged.file.metadata().is_ok_and(|new| new.len() == 0) =>
+            {
+                self.remove_staged(key)?;
+            }
+            Err(Errno::EXIST) => return Err(BlobError::SessionLost),
+            Err(error) => return Err(self.failed("naming", key, error.into())),
+        }
         // The cut to the session's offset, and on a session without bytes the file itself, are not synced yet.
         self.sync(|| staged.file.sync_all(), "object", &name)?;
         self.sync_objects()
+    }
+
+    /// Whether there is an object `name` and it has no bytes.
+    fn is_empty(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.blobs, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|object| object.st_size == 0)
     }
 
     /// Makes a file that has no name yet and vanishes if it never gets one.

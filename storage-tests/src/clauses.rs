@@ -1,0 +1,3 @@
+//! The clauses, a file a contract.
+
+pub mod blobs;

@@ -1,0 +1,563 @@
+//! What `Blobs` promises.
+
+use std::io::Read as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use wharf_protocol::digest::{Algorithm, Digest};
+use wharf_registry::blobs::{BlobError, Blobs, ByteStream, Content, HashState, Key, Session, Staged};
+
+use crate::backends::{Leftovers, ObjectStoreUnderTest, key};
+
+const SHA256: Algorithm = Algorithm::Sha256;
+const SHA512: Algorithm = Algorithm::Sha512;
+const NO_LIMIT: u64 = u64::MAX;
+const NOTHING: Leftovers = Leftovers {
+    objects: 0,
+    staged: 0,
+};
+
+/// Returns bytes in which no piece is like another.
+pub fn content(bytes: usize) -> Bytes {
+    let mut state = 88_172_645_463_325_252_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(bytes).collect()
+}
+
+/// Streams bytes in pieces of at most `piece` bytes.
+pub fn body(bytes: &Bytes, piece: usize) -> ByteStream<'static> {
+    let pieces: Vec<_> = bytes
+        .chunks(piece.max(1))
+        .map(|piece| Ok(bytes.slice_ref(piece)))
+        .collect();
+    Box::pin(stream::iter(pieces))
+}
+
+/// Streams bytes and then breaks off.
+fn broken_body(bytes: &Bytes) -> ByteStream<'static> {
+    Box::pin(body(bytes, 1000).chain(stream::iter([Err("the line went dead".into())])))
+}
+
+/// Reads a range of an object.
+pub(crate) async fn read(blobs: &dyn Blobs, key: &Key, range: Range<u64>) -> Bytes {
+    match blobs.open(key, range).await.unwrap() {
+        Content::File { file, range } => {
+            let mut file = file.as_ref();
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(range.start)).unwrap();
+            let mut bytes = Vec::new();
+            file.take(range.end - range.start)
+                .read_to_end(&mut bytes)
+                .unwrap();
+            bytes.into()
+        }
+        Content::Stream(pieces) => pieces.try_collect::<Vec<_>>().await.unwrap().concat().into(),
+    }
+}
+
+/// What a row does to a session: all of it goes through texts and numbers.
+pub(crate) fn through_a_row(session: &Session) -> Session {
+    let HashState {
+        algorithm,
+        format,
+        bytes,
+    } = session.hash.clone();
+    let algorithm: Algorithm = algorithm.to_string().parse().unwrap();
+    Session {
+        key: session.key.to_string().parse().unwrap(),
+        offset: session.offset,
+        staged: Staged::from_text(&session.staged.to_text()).unwrap(),
+        hash: HashState {
+            algorithm,
+            format,
+            bytes,
+        },
+    }
+}
+
+async fn assert_holds(blobs: &dyn Blobs, key: &Key, expected: &Bytes) {
+    let size = u64::try_from(expected.len()).unwrap();
+    assert!(
+        read(blobs, key, 0..size).await == *expected,
+        "object {key} does not hold its bytes"
+    );
+}
+
+/// A whole blob is stored in one go and reads back, by either algorithm.
+pub async fn a_blob_put_whole_reads_back(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    for algorithm in [SHA256, SHA512] {
+        for size in [1, 70_000, 9 << 20] {
+            let bytes = content(size);
+            let expected = Digest::of(algorithm, &bytes);
+            let stored = blobs
+                .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected)
+                .await
+                .unwrap();
+            assert_eq!(
+                (stored.size, &stored.digest),
+                (u64::try_from(size).unwrap(), &expected)
+            );
+            assert_holds(&*blobs, &stored.key, &bytes).await;
+        }
+    }
+    assert_eq!(
+        store.leftovers(),
+        Leftovers {
+            objects: 6,
+            staged: 0
+        }
+    );
+}
+
+/// A blob of no bytes is a blob, with a session and without one.
+pub async fn a_blob_of_no_bytes_is_a_blob(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let nothing = Bytes::new();
+    for algorithm in [SHA256, SHA512] {
+        let expected = Digest::of(algorithm, b"");
+        let put = blobs
+            .put(key(), body(&nothing, 1), NO_LIMIT, &expected)
+            .await
+            .unwrap();
+        let never_appended = blobs
+            .finish(&Session::new(key(), SHA256), &expected)
+            .await
+            .unwrap();
+        let session = Session::new(key(), SHA256);
+        let session = blobs
+            .append(session, body(&nothing, 1), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        let appended = blobs.finish(&through_a_row(&session), &expected).await.unwrap();
+        for stored in [put, never_appended, appended] {
+            assert_eq!((stored.size, &stored.digest), (0, &expected));
+            assert_eq!(read(&*blobs, &stored.key, 0..0).await, nothing);
+        }
+    }
+    assert_eq!(
+        store.leftovers(),
+        Leftovers {
+            objects: 6,
+            staged: 0
+        }
+    );
+}
+
+/// Each piece of an upload may reach another replica, whatever its size, and either digest closes it.
+pub async fn any_replica_continues_any_upload(mut store: impl ObjectStoreUnderTest) {
+    let sizes = [1, 0, 63, 64, 8 << 20, (8 << 20) - 1, 3, 5 << 20, 1 << 20];
+    let bytes = content(sizes.iter().sum());
+    for (hashed_by, closed_by) in [(SHA256, SHA256), (SHA256, SHA512), (SHA512, SHA256)] {
+        let mut session = Session::new(key(), hashed_by);
+        let mut rest = bytes.clone();
+        for size in sizes {
+            let piece = rest.split_to(size);
+            let appended = store
+                .blobs()
+                .append(through_a_row(&session), body(&piece, 100_000), NO_LIMIT)
+                .await
+                .unwrap();
+            assert!(appended.cut.is_none());
+            assert_eq!(appended.taken, u64::try_from(size).unwrap());
+            session = appended.session;
+            store.switch_replica().await;
+        }
+        assert_eq!(session.offset, u64::try_from(bytes.len()).unwrap());
+        let expected = Digest::of(closed_by, &bytes);
+        let stored = store
+            .blobs()
+            .finish(&through_a_row(&session), &expected)
+            .await
+            .unwrap();
+        store.switch_replica().await;
+        assert_holds(&*store.blobs(), &stored.key, &bytes).await;
+    }
+    assert_eq!(
+        store.leftovers(),
+        Leftovers {
+            objects: 3,
+            staged: 0
+        }
+    );
+}
+
+/// What an append stored in no row did not happen: the next one from the old row overwrites it.
+pub async fn bytes_behind_the_rows_offset_are_overwritten(mut store: impl ObjectStoreUnderTest) {
+    for (kept, lost) in [(10, 5000), (9 << 20, 12 << 20), (0, 9 << 20)] {
+        let (kept, lost) = (content(kept), content(lost));
+        let session = Session::new(key(), SHA256);
+        let row = store
+            .blobs()
+            .append(session, body(&kept, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        store
+            .blobs()
+            .append(row.clone(), body(&lost, 65_536), NO_LIMIT)
+            .await
+            .unwrap();
+        store.switch_replica().await;
+        let right = content(300_000).slice(7..);
+        let session = store
+            .blobs()
+            .append(row, body(&right, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        let whole: Bytes = [kept, right].concat().into();
+        let stored = store
+            .blobs()
+            .finish(&session, &Digest::of(SHA256, &whole))
+            .await
+            .unwrap();
+        assert_holds(&*store.blobs(), &stored.key, &whole).await;
+    }
+}
+
+/// Of a stream that breaks off, what came is kept and told; the upload goes on behind it.
+pub async fn a_stream_that_breaks_off_keeps_what_came(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let (first, second) = (content(100_500), content(50));
+    let session = Session::new(key(), SHA256);
+    let appended = blobs
+        .append(session, broken_body(&first), NO_LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(appended.taken, 100_500);
+    assert_eq!(appended.cut.unwrap().to_string(), "the line went dead");
+    let session = blobs
+        .append(appended.session, body(&second, 7), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    let whole: Bytes = [first, second].concat().into();
+    let stored = blobs.finish(&session, &Digest::of(SHA256, &whole)).await.unwrap();
+    assert_holds(&*blobs, &stored.key, &whole).await;
+}
+
+/// A put whose stream breaks off, is too long or has another digest leaves nothing behind.
+pub async fn a_put_that_fails_leaves_nothing(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    for size in [100, 20 << 20] {
+        let bytes = content(size);
+        let (right, wrong) = (Digest::of(SHA256, &bytes), Digest::of(SHA256, b"another"));
+        let cut = blobs.put(key(), broken_body(&bytes), NO_LIMIT, &right).await;
+        assert!(matches!(cut, Err(BlobError::Cut(_))), "{cut:?}");
+        let limit = u64::try_from(size).unwrap() - 1;
+        let long = blobs.put(key(), body(&bytes, 65_536), limit, &right).await;
+        assert!(
+            matches!(long, Err(BlobError::TooLarge { limit_bytes }) if limit_bytes == limit),
+            "{long:?}"
+        );
+        let other = blobs.put(key(), body(&bytes, 65_536), NO_LIMIT, &wrong).await;
+        assert!(matches!(other, Err(BlobError::DigestMismatch { computed, .. }) if computed == right));
+    }
+    assert_eq!(store.leftovers(), NOTHING);
+}
+
+/// An append over its limit leaves the session where it was.
+pub async fn an_append_over_its_limit_changes_nothing(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(9 << 20);
+    let session = Session::new(key(), SHA256);
+    let session = blobs
+        .append(session, body(&bytes.slice(..100), 10), 100)
+        .await
+        .unwrap()
+        .session;
+    let long = blobs
+        .append(session.clone(), body(&bytes.slice(100..), 65_536), 9 << 19)
+        .await;
+    assert!(matches!(long, Err(BlobError::TooLarge { .. })), "{long:?}");
+    let session = blobs
+        .append(session, body(&bytes.slice(100..), 65_536), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
+    assert_holds(&*blobs, &stored.key, &bytes).await;
+}
+
+/// A wrong digest changes nothing: the right one closes the session afterwards.
+pub async fn a_wrong_digest_changes_nothing(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(9 << 20);
+    let session = Session::new(key(), SHA256);
+    let session = blobs
+        .append(session, body(&bytes, 65_536), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    let wrong = Digest::of(SHA256, b"another");
+    let refused = blobs.finish(&session, &wrong).await;
+    let Err(BlobError::DigestMismatch { expected, computed }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((expected, &computed), (wrong, &Digest::of(SHA256, &bytes)));
+    let stored = blobs.finish(&session, &computed).await.unwrap();
+    assert_holds(&*blobs, &stored.key, &bytes).await;
+}
+
+/// A finish whose row was not written is repeated by another replica, as often as need be.
+pub async fn a_finish_can_be_repeated_anywhere(mut store: impl ObjectStoreUnderTest) {
+    for size in [0, 10, 9 << 20, 16 << 20] {
+        let bytes = content(size);
+        let session = Session::new(key(), SHA256);
+        let session = store
+            .blobs()
+            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        let expected = Digest::of(SHA512, &bytes);
+        let first = store.blobs().finish(&session, &expected).await.unwrap();
+        for _ in 0..2 {
+            store.switch_replica().await;
+            assert_eq!(store.blobs().finish(&session, &expected).await.unwrap(), first);
+        }
+        assert_holds(&*store.blobs(), &first.key, &bytes).await;
+    }
+}
+
+/// A late append to a finished session leaves the object as it is.
+pub async fn a_finished_object_never_changes(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    for size in [10, 9 << 20] {
+        let bytes = content(size);
+        let session = Session::new(key(), SHA256);
+        let session = blobs
+            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
+        let late = blobs
+            .append(session, body(&content(9 << 20), 65_536), NO_LIMIT)
+            .await;
+        assert!(late.is_err(), "{late:?}");
+        assert_holds(&*blobs, &stored.key, &bytes).await;
+    }
+}
+
+/// An abort removes all of a session, begun, under way or finished without a row, and can be repeated.
+pub async fn an_abort_leaves_nothing(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    for size in [10, 9 << 20, 16 << 20] {
+        let bytes = content(size);
+        let begun = Session::new(key(), SHA256);
+        blobs.abort(&begun).await.unwrap();
+        let session = blobs
+            .append(begun, body(&bytes, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        let session = blobs
+            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        blobs.abort(&session).await.unwrap();
+        blobs.abort(&session).await.unwrap();
+        let session = Session::new(key(), SHA256);
+        let session = blobs
+            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .await
+            .unwrap()
+            .session;
+        blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
+        blobs.abort(&session).await.unwrap();
+    }
+    assert_eq!(store.leftovers(), NOTHING);
+}
+
+/// After an abort the session is lost, to appends and to finishes.
+pub async fn an_aborted_session_is_lost(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(1000);
+    let session = Session::new(key(), SHA256);
+    let session = blobs
+        .append(session, body(&bytes, 100), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    blobs.abort(&session).await.unwrap();
+    let append = blobs.append(session.clone(), body(&bytes, 100), NO_LIMIT).await;
+    assert!(matches!(append, Err(BlobError::SessionLost)), "{append:?}");
+    let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
+    assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
+}
+
+/// A hash state of a layout that this release does not know is a lost session, not a wrong digest.
+pub async fn an_unknown_hash_state_is_a_lost_session(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(1000);
+    let session = Session::new(key(), SHA256);
+    let mut session = blobs
+        .append(session, body(&bytes, 100), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    session.hash.format += 1;
+    let append = blobs.append(session.clone(), body(&bytes, 100), NO_LIMIT).await;
+    assert!(matches!(append, Err(BlobError::SessionLost)), "{append:?}");
+    let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
+    assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
+}
+
+/// Any range of an object can be read, the empty one too.
+pub async fn any_range_can_be_read(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(1_000_000);
+    let stored = blobs
+        .put(key(), body(&bytes, 65_536), NO_LIMIT, &Digest::of(SHA256, &bytes))
+        .await
+        .unwrap();
+    for range in [
+        0..1_000_000,
+        0..1,
+        999_999..1_000_000,
+        499_000..700_001,
+        5..5,
+        1_000_000..1_000_000,
+    ] {
+        let expected =
+            bytes.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
+        assert!(
+            read(&*blobs, &stored.key, range.clone()).await == expected,
+            "{range:?}"
+        );
+    }
+}
+
+/// An object that is not there, or is shorter than its row says, is damage and named.
+pub async fn what_is_missing_or_short_is_named(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(100);
+    let stored = blobs
+        .put(key(), body(&bytes, 10), NO_LIMIT, &Digest::of(SHA256, &bytes))
+        .await
+        .unwrap();
+    for (key, range) in [
+        (key(), 0..10),
+        (key(), 0..0),
+        (stored.key, 0..101),
+        (stored.key, 101..102),
+        (stored.key, 100..101),
+    ] {
+        let opened = blobs.open(&key, range.clone()).await;
+        assert!(
+            matches!(opened, Err(BlobError::Missing { key: named }) if named == key),
+            "{range:?}: {opened:?}"
+        );
+    }
+}
+
+/// A delete is by key: the same bytes under another key stay. It can be repeated.
+pub async fn a_delete_takes_one_object(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(5000);
+    let expected = Digest::of(SHA256, &bytes);
+    let first = blobs
+        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected)
+        .await
+        .unwrap();
+    let second = blobs
+        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        blobs.delete(&first.key).await.unwrap();
+    }
+    let gone = blobs.open(&first.key, 0..1).await;
+    assert!(matches!(gone, Err(BlobError::Missing { .. })), "{gone:?}");
+    assert_holds(&*blobs, &second.key, &bytes).await;
+}
+
+/// Many uploads at once do not mix.
+pub async fn uploads_at_once_do_not_mix(store: impl ObjectStoreUnderTest) {
+    let all = content(3 << 20);
+    let uploads = (0..24_usize).map(|number| {
+        let (blobs, bytes) = (
+            store.blobs(),
+            all.slice(number * 1000..(2 << 20) + number * 30_000),
+        );
+        tokio::spawn(async move {
+            let expected = Digest::of(SHA256, &bytes);
+            let stored = if number % 2 == 0 {
+                blobs
+                    .put(key(), body(&bytes, 10_000 + number), NO_LIMIT, &expected)
+                    .await
+                    .unwrap()
+            } else {
+                let session = Session::new(key(), SHA256);
+                let session = blobs
+                    .append(session, body(&bytes.slice(..1000), 99), NO_LIMIT)
+                    .await
+                    .unwrap()
+                    .session;
+                let rest = body(&bytes.slice(1000..), 65_536);
+                let session = blobs.append(session, rest, NO_LIMIT).await.unwrap().session;
+                blobs.finish(&session, &expected).await.unwrap()
+            };
+            (stored.key, bytes)
+        })
+    });
+    let uploads: Vec<_> = uploads.collect();
+    for upload in uploads {
+        let (key, bytes) = upload.await.unwrap();
+        assert_holds(&*store.blobs(), &key, &bytes).await;
+    }
+    assert_eq!(
+        store.leftovers(),
+        Leftovers {
+            objects: 24,
+            staged: 0
+        }
+    );
+}
+
+/// An upload whose caller stops waiting in the middle goes on from its row.
+pub async fn a_dropped_append_is_taken_up_from_the_row(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(12 << 20);
+    let session = Session::new(key(), SHA256);
+    let row = blobs
+        .append(session, body(&bytes.slice(..1000), 100), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    let (reached, has_reached) = tokio::sync::oneshot::channel();
+    let mut reached = Some(reached);
+    let stalls = body(&bytes.slice(1000..11 << 20), 65_536).chain(stream::poll_fn(move |_| {
+        reached.take().map(|reached| reached.send(()));
+        std::task::Poll::Pending
+    }));
+    let dropped = {
+        let (blobs, row) = (Arc::clone(&blobs), row.clone());
+        tokio::spawn(async move { blobs.append(row, Box::pin(stalls), NO_LIMIT).await })
+    };
+    has_reached.await.unwrap();
+    dropped.abort();
+    assert!(dropped.await.unwrap_err().is_cancelled());
+    let session = blobs
+        .append(row, body(&bytes.slice(1000..), 65_536), NO_LIMIT)
+        .await
+        .unwrap()
+        .session;
+    let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
+    assert_holds(&*blobs, &stored.key, &bytes).await;
+}
+
+/// A store that is well says so.
+pub async fn a_store_that_is_well_is_ready(store: impl ObjectStoreUnderTest) {
+    store.blobs().ready().await.unwrap();
+}
