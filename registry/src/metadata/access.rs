@@ -235,11 +235,12 @@ impl Visible {
 }
 
 /// Returns the range of names that a pattern can match. The characters of a name are ASCII, so the first one past a
-/// prefix is the prefix with its last byte one higher; the prefix of a literal is the name itself.
+/// prefix is the prefix with its last byte one higher; no name holds a `!`, which sorts before all that it holds, so
+/// a name with one is the first past the name alone.
 fn pattern_range(pattern: &Pattern) -> (String, Option<String>) {
     let prefix = pattern.literal_prefix();
     if pattern.is_literal() {
-        return (prefix.to_owned(), Some(format!("{prefix}\0")));
+        return (prefix.to_owned(), Some(format!("{prefix}!")));
     }
     let mut past = prefix.to_owned();
     let end = past.pop().and_then(|last| {
@@ -326,7 +327,7 @@ mod tests {
             visible(&["a/b/**", "a/**", "a/c"]).ranges(),
             vec![range("a/", "a0")]
         );
-        assert_eq!(visible(&["x", "x"]).ranges(), vec![range("x", "x\0")]);
+        assert_eq!(visible(&["x", "x"]).ranges(), vec![range("x", "x!")]);
         assert_eq!(visible(&["b/**", "*/app"]).ranges(), vec![(String::new(), None)]);
         assert_eq!(Visible::All.ranges(), vec![(String::new(), None)]);
     }

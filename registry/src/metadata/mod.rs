@@ -25,11 +25,13 @@ mod access;
 mod accounts;
 mod blobs;
 mod collection;
+mod dialect;
 mod error;
 mod jobs;
 mod keys;
 mod manifests;
 mod repositories;
+mod sql;
 mod tags;
 mod uploads;
 
@@ -46,6 +48,7 @@ pub use manifests::{
     Manifests, Precondition, PutManifest, Referrer, ReferrersQuery, StoredManifest, StoredReferences,
 };
 pub use repositories::{Description, DescriptionSource, Repositories, SearchHit, SearchPage, SearchQuery};
+pub use sql::{Options, SqlMetadata};
 pub use tags::{TagMove, Tags};
 pub use uploads::{HashState, NewUpload, Upload, UploadClaim, UploadProgress, Uploads};
 

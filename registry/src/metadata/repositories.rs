@@ -60,7 +60,7 @@ pub struct SearchPage {
     pub hits: Vec<SearchHit>,
 }
 
-/// Repositories. One comes into being with the first upload, mount or manifest in it.
+/// Repositories. One comes into being with the first blob or manifest in it.
 pub trait Repositories {
     /// Lists the names of the visible repositories that hold a manifest, in byte order, from the first one after
     /// `after` (which need not exist), `limit` at most. A repository with nothing but blobs is not listed.
@@ -73,7 +73,8 @@ pub trait Repositories {
 
     /// Finds the visible repositories that hold a manifest and whose name or description holds the text.
     ///
-    /// A name that is the text comes first, then names that begin with it, then by stars, then in byte order.
+    /// A name that is the text comes first, then names that begin with it, then by stars, then in byte order. Only the
+    /// first 10,000 can be had, though all are counted.
     fn search<'a>(&'a self, query: &'a SearchQuery) -> Answer<'a, SearchPage>;
 
     /// Returns a repository's description, if it has one.

@@ -100,7 +100,7 @@ pub struct UploadProgress {
 /// The progress of sessions is as durable as a crash of the process needs; after a crash of the machine a session may
 /// stand where it stood before its last changes, or be unknown. Nothing was promised for its bytes before the commit.
 pub trait Uploads {
-    /// Begins a session; the repository comes into being with it.
+    /// Begins a session. The repository need not exist.
     ///
     /// # Errors
     /// [`Error::TooManyUploads`](super::Error::TooManyUploads) if the owner has `limit` sessions open that have not

@@ -1,0 +1,385 @@
+//! All that knows that there are two databases.
+//!
+//! Queries are written once. Where the two differ, a query holds a word in braces, and [`Dialect::sql`] puts in what
+//! the database wants:
+//!
+//! | word | SQLite | PostgreSQL |
+//! |---|---|---|
+//! | `{for update}` `{for share}` `{skip locked}` | nothing: one writer at a time | row locks |
+//! | `{list}` | the texts of the JSON array `$1`, as a table with a column `value` | the same |
+//! | `{id}` `{text}` `{bytes}` | types of columns, in migrations | |
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqlSafeStr as _, SqlStr};
+
+use super::Error;
+use crate::config::DatabaseUrl;
+
+/// Which database it is, and where.
+#[derive(Debug, Clone)]
+pub(super) enum Dialect {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server, by its URL.
+    Postgres(String),
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Reads.
+    Read,
+    /// Write transactions.
+    Write,
+}
+
+/// How durable a transaction is when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It survives a crash of the machine.
+    Full,
+    /// It survives a crash of the process; a crash of the machine may undo it together with all that came later.
+    Relaxed,
+}
+
+/// What kind of failure a database's error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Somebody else was faster: the whole transaction may be done again.
+    Conflict,
+    /// The connection is gone or was refused.
+    Disconnected,
+    /// No space.
+    Full,
+    /// The disk failed.
+    Disk,
+    /// What the file holds makes no sense.
+    Corrupt,
+    /// The file cannot be opened or written.
+    Unwritable,
+    /// None of these.
+    Other,
+}
+
+const SQLITE_WAY_OUT: &str = "stop the server and restore the file from a backup, together with the folder of blobs; \
+     `sqlite3 FILE .recover` may save what is readable of a damaged one";
+const POSTGRES_WAY_OUT: &str = "restore the database from a backup, or name an empty one";
+
+impl From<&DatabaseUrl> for Dialect {
+    fn from(url: &DatabaseUrl) -> Self {
+        match url {
+            DatabaseUrl::Sqlite(path) => Self::Sqlite(path.clone()),
+            DatabaseUrl::Postgres(url) => Self::Postgres(url.clone()),
+        }
+    }
+}
+
+impl Dialect {
+    /// Returns whether this process alone serves from the database, so that what it remembers is true until it changes
+    /// it.
+    pub(super) fn serves_one_process(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// Returns how many transactions may write at once.
+    pub(super) fn writers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 1,
+            Self::Postgres(_) => 16,
+        }
+    }
+
+    /// Returns how many connections may read at once.
+    pub(super) fn readers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 4,
+            Self::Postgres(_) => 16,
+        }
+    }
+
+    /// Returns the database's name as its operator knows it, without a password.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => {
+                let after_password = url.rsplit_once('@').map_or(url.as_str(), |(_, rest)| rest);
+                let shown = after_password.split('?').next().unwrap_or_default();
+                format!("PostgreSQL at {}", shown.trim_start_matches("postgres://"))
+            }
+        }
+    }
+
+    /// Returns the query in the database's own words.
+    pub(super) fn sql(&self, query: &'static str) -> SqlStr {
+        // Safe: the words put in are those below.
+        AssertSqlSafe(self.words(query)).into_sql_str()
+    }
+
+    /// Puts the database's own words in place of those in braces.
+    fn words(&self, text: &'static str) -> Cow<'static, str> {
+        let words: [(&str, &str); 7] = match self {
+            Self::Sqlite(_) => [
+                ("{for update}", ""),
+                ("{for share}", ""),
+                ("{skip locked}", ""),
+                ("{list}", "(SELECT value FROM json_each($1))"),
+                ("{id}", "INTEGER PRIMARY KEY"),
+                ("{text}", "TEXT"),
+                ("{bytes}", "BLOB"),
+            ],
+            Self::Postgres(_) => [
+                // Not FOR UPDATE: that would make every insert wait that names the row as its parent.
+                ("{for update}", "FOR NO KEY UPDATE"),
+                ("{for share}", "FOR SHARE"),
+                ("{skip locked}", "FOR NO KEY UPDATE SKIP LOCKED"),
+                (
+                    "{list}",
+                    "(SELECT value FROM json_array_elements_text(CAST($1 AS json)) AS list (value))",
+                ),
+                ("{id}", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"),
+                ("{text}", "TEXT COLLATE \"C\""),
+                ("{bytes}", "BYTEA"),
+            ],
+        };
+        let mut text = Cow::Borrowed(text);
+        for (word, own) in words {
+            if text.contains(word) {
+                text = Cow::Owned(text.replace(word, own));
+            }
+        }
+        text
+    }
+
+    /// Opens one connection.
+    pub(super) async fn connect(&self, purpose: Purpose) -> Result<AnyConnection, sqlx::Error> {
+        let url = match self {
+            Self::Sqlite(path) => sqlite_url(path)?,
+            Self::Postgres(url) => url.clone(),
+        };
+        let options: AnyConnectOptions = url.parse()?;
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let set_up = match (self, purpose) {
+            // A reader never writes: the pragma makes a mistake an error. The busy time-out is for commands beside
+            // the server, which write for milliseconds.
+            (Self::Sqlite(_), Purpose::Read) => "PRAGMA busy_timeout = 10000; PRAGMA query_only = 1;",
+            (Self::Sqlite(_), Purpose::Write) => {
+                "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                 PRAGMA foreign_keys = 1; PRAGMA journal_size_limit = 67108864;"
+            }
+            (Self::Postgres(_), _) => {
+                "SET application_name = 'wharf-registry'; SET client_min_messages = 'warning';
+                 SET default_transaction_isolation = 'read committed';
+                 SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '60s'"
+            }
+        };
+        connection.execute(sqlx::raw_sql(set_up)).await?;
+        Ok(connection)
+    }
+
+    /// Begins a write transaction. `set` is what the connection's transactions were last set to.
+    pub(super) async fn begin(
+        &self,
+        connection: &mut AnyConnection,
+        durability: Durability,
+        set: &mut Durability,
+    ) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => {
+                if *set != durability {
+                    let pragma = match durability {
+                        Durability::Full => "PRAGMA synchronous = FULL",
+                        Durability::Relaxed => "PRAGMA synchronous = NORMAL",
+                    };
+                    connection.execute(sqlx::raw_sql(pragma)).await?;
+                    *set = durability;
+                }
+                // Immediate: a transaction that reads first and then writes would be refused if another process wrote
+                // in between.
+                sqlx::query("BEGIN IMMEDIATE").execute(connection).await?;
+            }
+            // Always durable: PostgreSQL flushes many transactions at once.
+            Self::Postgres(_) => {
+                connection.execute(sqlx::raw_sql("BEGIN")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets one transaction at a time pass this point with this word, until it ends.
+    pub(super) async fn lock(&self, connection: &mut AnyConnection, word: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(_) => {
+                sqlx::query("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))")
+                    .bind(word)
+                    .execute(connection)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the database holds any table, other than those of the system.
+    pub(super) async fn has_tables(&self, connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+        let query = match self {
+            Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
+            Self::Postgres(_) => "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()",
+        };
+        let tables: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
+        Ok(tables > 0)
+    }
+
+    /// Runs the statements of a migration, in the transaction that is open.
+    pub(super) async fn migrate(
+        &self,
+        connection: &mut AnyConnection,
+        statements: &'static str,
+    ) -> Result<(), sqlx::Error> {
+        connection
+            .execute(sqlx::raw_sql(AssertSqlSafe(self.words(statements))))
+            .await?;
+        Ok(())
+    }
+
+    /// Returns whether a table of this name exists.
+    pub(super) async fn has_table(
+        &self,
+        connection: &mut AnyConnection,
+        table: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let query = match self {
+            Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1",
+            Self::Postgres(_) => {
+                "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
+            }
+        };
+        let tables: i64 = sqlx::query_scalar(query)
+            .bind(table)
+            .fetch_one(connection)
+            .await?;
+        Ok(tables > 0)
+    }
+
+    /// Says what kind of failure an error is.
+    pub(super) fn fault(&self, error: &sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                match self {
+                    Self::Sqlite(_) => sqlite_fault(&code),
+                    Self::Postgres(_) => postgres_fault(&code),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed => Fault::Disconnected,
+            _ => Fault::Other,
+        }
+    }
+
+    /// Makes an error of ours of a database's.
+    pub(super) fn error(&self, doing: &'static str, source: sqlx::Error) -> Error {
+        let detail = || Arc::from(describe(&source));
+        match self.fault(&source) {
+            Fault::Conflict | Fault::Disconnected => Error::Unavailable(detail()),
+            Fault::Full => Error::Full(detail()),
+            Fault::Corrupt => Error::Corrupt {
+                database: self.name(),
+                detail: detail(),
+                way_out: self.way_out(),
+            },
+            Fault::Unwritable => Error::Open {
+                database: self.name(),
+                detail: detail(),
+                way_out: "the folder and the file must be writable for the server's user",
+            },
+            Fault::Disk | Fault::Other => Error::Io {
+                doing,
+                source: Arc::new(source),
+            },
+        }
+    }
+
+    /// Says what to do with a damaged database.
+    pub(super) fn way_out(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => SQLITE_WAY_OUT,
+            Self::Postgres(_) => POSTGRES_WAY_OUT,
+        }
+    }
+
+    /// Makes the file of a new database, readable by its owner alone, since it will hold keys.
+    pub(super) fn create(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        match self {
+            Self::Sqlite(path) => std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map(drop),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns what a database said, without the Rust around it.
+pub(super) fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// SQLite's primary result codes are the low byte of the extended ones.
+fn sqlite_fault(code: &str) -> Fault {
+    match code.parse::<u32>().map_or(0, |code| code & 0xff) {
+        5 | 6 => Fault::Conflict,
+        8 | 14 => Fault::Unwritable,
+        10 => Fault::Disk,
+        11 | 26 => Fault::Corrupt,
+        13 => Fault::Full,
+        _ => Fault::Other,
+    }
+}
+
+/// PostgreSQL's classes of SQLSTATE.
+fn postgres_fault(code: &str) -> Fault {
+    match code {
+        "40001" | "40P01" | "55P03" => Fault::Conflict,
+        "53100" => Fault::Full,
+        "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Fault::Disconnected,
+        code if code.starts_with("08") || code.starts_with("53") => Fault::Disconnected,
+        "58030" => Fault::Disk,
+        code if code.starts_with("XX00") => Fault::Corrupt,
+        _ => Fault::Other,
+    }
+}
+
+/// Writes the path into a URL, each byte that could be misread as `%` and two digits.
+fn sqlite_url(path: &Path) -> Result<String, sqlx::Error> {
+    let path = std::path::absolute(path).map_err(sqlx::Error::Io)?;
+    let text = path.to_str().ok_or_else(|| {
+        sqlx::Error::Configuration(format!("the path {} is not UTF-8", path.display()).into())
+    })?;
+    let mut url = String::from("sqlite://");
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => url.push(char::from(byte)),
+            // Writing to a string cannot fail.
+            other => drop(write!(url, "%{other:02x}")),
+        }
+    }
+    url.push_str("?mode=rw");
+    Ok(url)
+}
