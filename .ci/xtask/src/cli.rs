@@ -3,16 +3,25 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::walk::Walk;
+
 /// The text of `cargo x help`.
 pub const USAGE: &str = "\
 Usage: cargo x COMMAND
 
+  try                     builds Wharf and walks through it, from login to a served page
+  walk --programs DIR --cache DIR
+                          the same walk with other programs; DIR keeps what it makes once
   test [-- ARGUMENTS]     installs what the tests need, then runs every suite; ARGUMENTS go to nextest
   dist                    builds the three release programs into target/dist
   image [--programs DIR]  writes the registry's OCI archive into target/dist
+  guest [--programs DIR]  the walk in a virtual machine with systemd and version 2 control groups
   deny                    checks licences, sources and duplicates of all dependencies
   tidy                    checks what no lint can: sizes, dependencies, the promises of SECURITY.md
   help                    prints this";
+
+/// The hidden command that a walk runs itself by, once it stands apart.
+pub const WALKING: &str = "walking";
 
 /// One command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +30,20 @@ pub enum Request {
     Help,
     /// Builds the release programs.
     Dist,
+    /// Builds the release programs and walks through them.
+    Try,
+    /// Walks through the programs in a folder.
+    Walk(Walk),
+    /// The walk itself, inside the namespaces that [`Request::Walk`] makes.
+    Walking(Walk),
     /// Writes the registry's image, of the programs in `programs` or else of freshly built ones.
     Image {
         /// A folder that holds `wharf-registry`.
+        programs: Option<PathBuf>,
+    },
+    /// Walks in a virtual machine, with the programs in `programs` or else freshly built ones.
+    Guest {
+        /// A folder that holds the three programs.
         programs: Option<PathBuf>,
     },
     /// Runs the test suites.
@@ -53,6 +73,13 @@ pub enum Refusal {
     },
     /// A flag stands last and needs a value.
     MissingValue(&'static str),
+    /// The command does nothing without this flag.
+    MissingFlag {
+        /// The command that was asked.
+        command: &'static str,
+        /// What it needs.
+        flag: &'static str,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -63,6 +90,7 @@ impl fmt::Display for Refusal {
             Self::UnknownArgument { command, argument } => {
                 write!(f, "cargo x {command} takes no {argument:?}\n\n{USAGE}")
             }
+            Self::MissingFlag { command, flag } => write!(f, "cargo x {command} needs {flag}\n\n{USAGE}"),
             Self::MissingValue(flag) => write!(f, "{flag} needs a value\n\n{USAGE}"),
         }
     }
@@ -76,7 +104,17 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, Ref
         "dist" => alone("dist", arguments, Request::Dist),
         "deny" => alone("deny", arguments, Request::Deny),
         "tidy" => alone("tidy", arguments, Request::Tidy),
-        "image" => image(arguments),
+        "try" => alone("try", arguments, Request::Try),
+        "guest" => {
+            let [programs] = paths("guest", ["--programs"], arguments)?;
+            Ok(Request::Guest { programs })
+        }
+        "walk" => walk("walk", arguments).map(Request::Walk),
+        WALKING => walk(WALKING, arguments).map(Request::Walking),
+        "image" => {
+            let [programs] = paths("image", ["--programs"], arguments)?;
+            Ok(Request::Image { programs })
+        }
         "test" => test(arguments),
         _ => Err(Refusal::UnknownCommand(command)),
     }
@@ -93,19 +131,35 @@ fn alone(
     }
 }
 
-fn image(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
-    let mut programs = None;
+fn walk(command: &'static str, arguments: impl Iterator<Item = String>) -> Result<Walk, Refusal> {
+    let [programs, cache] = paths(command, ["--programs", "--cache"], arguments)?;
+    let missing = |flag| Refusal::MissingFlag { command, flag };
+    Ok(Walk {
+        programs: programs.ok_or(missing("--programs"))?,
+        cache: cache.ok_or(missing("--cache"))?,
+    })
+}
+
+/// The paths that a command is given, by their flags.
+fn paths<const N: usize>(
+    command: &'static str,
+    flags: [&'static str; N],
+    mut arguments: impl Iterator<Item = String>,
+) -> Result<[Option<PathBuf>; N], Refusal> {
+    let mut values = [const { None }; N];
     while let Some(argument) = arguments.next() {
-        if argument != "--programs" {
-            return Err(Refusal::UnknownArgument {
-                command: "image",
-                argument,
-            });
-        }
-        let value = arguments.next().ok_or(Refusal::MissingValue("--programs"))?;
-        programs = Some(PathBuf::from(value));
+        let known = flags
+            .iter()
+            .zip(values.iter_mut())
+            .find(|(flag, _)| **flag == argument);
+        let Some((flag, value)) = known else {
+            return Err(Refusal::UnknownArgument { command, argument });
+        };
+        *value = Some(PathBuf::from(
+            arguments.next().ok_or(Refusal::MissingValue(flag))?,
+        ));
     }
-    Ok(Request::Image { programs })
+    Ok(values)
 }
 
 fn test(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
@@ -131,11 +185,13 @@ mod tests {
 
     #[test]
     fn every_command_of_the_usage_is_known() {
-        let named = USAGE
-            .lines()
-            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+        let lines = USAGE.lines().filter_map(|line| line.strip_prefix("  "));
+        let named = lines
+            .filter_map(|line| line.split(' ').next())
+            .filter(|word| !word.is_empty());
         for command in named {
-            assert!(parsed(command).is_ok(), "{command} stands in the usage alone");
+            let unknown = matches!(parsed(command), Err(Refusal::UnknownCommand(_)));
+            assert!(!unknown, "{command} stands in the usage alone");
         }
     }
 
@@ -175,6 +231,22 @@ mod tests {
             parsed("test -- -p wharf --no-capture"),
             Ok(Request::Test {
                 nextest: vec!["-p".into(), "wharf".into(), "--no-capture".into()]
+            })
+        );
+    }
+
+    #[test]
+    fn a_walk_needs_its_programs() {
+        let walk = Walk {
+            programs: "d".into(),
+            cache: "c".into(),
+        };
+        assert_eq!(parsed("walk --cache c --programs d"), Ok(Request::Walk(walk)));
+        assert_eq!(
+            parsed("walk --programs d"),
+            Err(Refusal::MissingFlag {
+                command: "walk",
+                flag: "--cache"
             })
         );
     }

@@ -21,6 +21,15 @@ pub const FOR_TRY: &[&str] = &[
     "util-linux",
 ];
 
+/// What `cargo x guest` runs besides Wharf.
+pub const FOR_GUEST: &[&str] = &[
+    "busybox-static",
+    "e2fsprogs",
+    "mmdebstrap",
+    "qemu-system-x86",
+    "util-linux",
+];
+
 /// What the tests run besides Wharf.
 pub const FOR_TESTS: &[&str] = &[
     // the real programs that images are made of
@@ -115,10 +124,8 @@ pub fn tools(workspace: &Workspace) -> Result<PathBuf> {
     let requirements = workspace.root().join(".ci/requirements.txt");
     let pins = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     let cache = workspace::cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let _lock = workspace::lock(&cache)?;
     let folder = cache.join(format!("tools-{}", fingerprint(&pins)));
-    let lock = File::create(cache.join("tools.lock")).context("cannot make the tools' lock")?;
-    lock.lock().context("cannot take the tools' lock")?;
     // Written last: without it an earlier installation was cut short.
     let complete = folder.join("complete");
     if !complete.exists() {

@@ -1,9 +1,9 @@
 //! The project's own commands, run as `cargo x COMMAND`.
 //!
 //! Each command is a module: [`dist`] builds the three release programs, [`image`] packs the
-//! registry as an OCI archive, [`suites`] is `cargo x test`, [`tidy`] checks what no lint can.
-//! They share [`workspace`] (where things are), [`process`] (running programs), [`install`] (what
-//! a bare machine lacks) and [`say`] (the only printing).
+//! registry as an OCI archive, [`walk`] is `cargo x try`, [`suites`] is `cargo x test`, [`tidy`] checks what no lint can.
+//! [`guest`] repeats the walk in a virtual machine. They share [`workspace`] (where things are), [`process`] (running programs), [`install`] (what
+//! a bare machine lacks), [`roots`] (file systems of real programs) and [`say`] (the only printing).
 //!
 //! This crate knows the three programs by their names and command lines alone; it links none.
 
@@ -11,12 +11,15 @@
 
 pub mod cli;
 pub mod dist;
+pub mod guest;
 pub mod image;
 pub mod install;
 pub mod process;
+pub mod roots;
 pub mod say;
 pub mod suites;
 pub mod tidy;
+pub mod walk;
 pub mod workspace;
 
 use std::process::ExitCode;
@@ -45,19 +48,20 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 /// `Ok(false)` is a command that ran to its end and found something wrong, which it has told.
 fn carry_out(request: &Request) -> anyhow::Result<bool> {
-    if matches!(request, Request::Help) {
-        say::line(cli::USAGE);
-        return Ok(true);
-    }
-    let workspace = Workspace::locate()?;
+    // A walk may stand where there is no workspace.
     match request {
-        Request::Help => Ok(true),
-        Request::Dist => dist::build(&workspace).map(|_| true),
-        Request::Image { programs } => image::command(&workspace, programs.as_deref()).map(|_| true),
-        Request::Test { nextest } => suites::command(&workspace, nextest),
-        Request::Deny => deny(&workspace).map(|()| true),
-        Request::Tidy => tidy::command(&workspace),
+        Request::Help => say::line(cli::USAGE),
+        Request::Walk(walk) => walk::apart(walk)?,
+        Request::Walking(walk) => walk::here(walk)?,
+        Request::Try => walk::build_and_walk(&Workspace::locate()?)?,
+        Request::Guest { programs } => guest::command(&Workspace::locate()?, programs.as_deref())?,
+        Request::Dist => drop(dist::build(&Workspace::locate()?)?),
+        Request::Image { programs } => drop(image::command(&Workspace::locate()?, programs.as_deref())?),
+        Request::Deny => deny(&Workspace::locate()?)?,
+        Request::Test { nextest } => return suites::command(&Workspace::locate()?, nextest),
+        Request::Tidy => return tidy::command(&Workspace::locate()?),
     }
+    Ok(true)
 }
 
 fn deny(workspace: &Workspace) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Where things are: the workspace's root, its sources, what the commands leave behind.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,6 +78,15 @@ pub fn cache() -> Result<PathBuf> {
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
     };
     Ok(base.join("wharf-tools"))
+}
+
+/// Makes `folder` and takes its lock, which is given back when the file is dropped.
+pub fn lock(folder: &Path) -> Result<File> {
+    let doing = || format!("cannot lock {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(doing)?;
+    let file = File::create(folder.join("lock")).with_context(doing)?;
+    file.lock().with_context(doing)?;
+    Ok(file)
 }
 
 #[cfg(test)]
