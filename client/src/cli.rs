@@ -56,8 +56,51 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
 pub enum Command {
+    /// `wharf images`.
+    Images(commands::images::Images),
+    /// `wharf info`.
+    Info(commands::info::Info),
+    /// `wharf inspect`.
+    Inspect(commands::inspect::Inspect),
+    /// `wharf login`.
+    Login(commands::login::Login),
+    /// `wharf logout`.
+    Logout(commands::logout::Logout),
+    /// `wharf pull`.
+    Pull(commands::pull::Pull),
+    /// `wharf push`.
+    Push(commands::push::Push),
+    /// `wharf rmi`.
+    Rmi(commands::rmi::Rmi),
+    /// `wharf search`.
+    Search(commands::search::Search),
+    /// `wharf tag`.
+    Tag(commands::tag::Tag),
     /// `wharf version`.
     Version(commands::version::Version),
+    /// `wharf image …`.
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+/// The commands of `wharf image`.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub enum ImageCommand {
+    /// `wharf image inspect`.
+    Inspect(commands::inspect::InspectImage),
+    /// `wharf image ls`.
+    #[command(alias = "list")]
+    Ls(commands::images::Images),
+    /// `wharf image pull`.
+    Pull(commands::pull::Pull),
+    /// `wharf image push`.
+    Push(commands::push::Push),
+    /// `wharf image rm`.
+    #[command(alias = "remove")]
+    Rm(commands::rmi::Rmi),
+    /// `wharf image tag`.
+    Tag(commands::tag::Tag),
 }
 
 /// Runs what the arguments say and returns the exit code. The first argument is the program's name.
@@ -133,7 +176,18 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
 /// Runs a command. One line a variant.
 async fn execute(command: Command, app: &App) -> Result<ExitCode> {
     match command {
+        Command::Images(command) | Command::Image(ImageCommand::Ls(command)) => command.execute(app),
+        Command::Info(command) => command.execute(app),
+        Command::Inspect(command) => command.execute(app),
+        Command::Login(command) => command.execute(app).await,
+        Command::Logout(command) => command.execute(app),
+        Command::Pull(command) | Command::Image(ImageCommand::Pull(command)) => command.execute(app).await,
+        Command::Push(command) | Command::Image(ImageCommand::Push(command)) => command.execute(app).await,
+        Command::Rmi(command) | Command::Image(ImageCommand::Rm(command)) => command.execute(app),
+        Command::Search(command) => command.execute(app).await,
+        Command::Tag(command) | Command::Image(ImageCommand::Tag(command)) => command.execute(app),
         Command::Version(command) => command.execute(app),
+        Command::Image(ImageCommand::Inspect(command)) => command.execute(app),
     }
 }
 

@@ -100,7 +100,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     ),
     ("images", &["tree"]),
     ("pull", &["disable-content-trust"]),
-    ("push", &["disable-content-trust"]),
+    ("push", &["disable-content-trust", "platform"]),
     ("rmi", &["no-prune", "platform"]),
     ("load", &["platform"]),
     ("save", &["platform"]),

@@ -2,7 +2,6 @@
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "each command that needs one lands after this")]
 pub(crate) enum Arguments {
     /// Exactly so many.
     Exactly(usize),
@@ -11,6 +10,7 @@ pub(crate) enum Arguments {
     /// So many or fewer.
     AtMost(usize),
     /// So many or more; from the first one on, nothing is a flag of ours.
+    #[allow(dead_code, reason = "run and exec, which need it, land beside this")]
     Program(usize),
 }
 
@@ -58,13 +58,98 @@ const fn row(
     }
 }
 
-const ALL: &[Words] = &[row(
-    &["version"],
-    "[OPTIONS]",
-    Exactly(0),
-    "Show the Wharf version information",
-    "",
-)];
+const ALL: &[Words] = &[
+    row(
+        &["images", "image ls"],
+        "[OPTIONS] [REPOSITORY[:TAG]]",
+        AtMost(1),
+        "List images",
+        "wharf image ls, wharf image list, wharf images",
+    ),
+    row(
+        &["info"],
+        "[OPTIONS]",
+        Exactly(0),
+        "Display system-wide information",
+        "",
+    ),
+    row(
+        &["inspect"],
+        "[OPTIONS] NAME|ID [NAME|ID...]",
+        AtLeast(1),
+        "Return low-level information on Docker objects",
+        "",
+    ),
+    row(
+        &["image inspect"],
+        "[OPTIONS] IMAGE [IMAGE...]",
+        AtLeast(1),
+        "Display detailed information on one or more images",
+        "",
+    ),
+    Words {
+        short: "Authenticate to a registry",
+        ..row(
+            &["login"],
+            "[OPTIONS] [SERVER]",
+            AtMost(1),
+            "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+            "",
+        )
+    },
+    Words {
+        short: "Log out from a registry",
+        ..row(
+            &["logout"],
+            "[SERVER]",
+            AtMost(1),
+            "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.",
+            "",
+        )
+    },
+    row(
+        &["pull", "image pull"],
+        "[OPTIONS] NAME[:TAG|@DIGEST]",
+        Exactly(1),
+        "Download an image from a registry",
+        "wharf image pull, wharf pull",
+    ),
+    row(
+        &["push", "image push"],
+        "[OPTIONS] NAME[:TAG]",
+        Exactly(1),
+        "Upload an image to a registry",
+        "wharf image push, wharf push",
+    ),
+    row(
+        &["rmi", "image rm"],
+        "[OPTIONS] IMAGE [IMAGE...]",
+        AtLeast(1),
+        "Remove one or more images",
+        "wharf image rm, wharf image remove, wharf rmi",
+    ),
+    row(
+        &["search"],
+        "[OPTIONS] TERM",
+        Exactly(1),
+        "Search a registry for images",
+        "",
+    ),
+    row(
+        &["tag", "image tag"],
+        "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+        Exactly(2),
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        "wharf image tag, wharf tag",
+    ),
+    row(
+        &["version"],
+        "[OPTIONS]",
+        Exactly(0),
+        "Show the Wharf version information",
+        "",
+    ),
+];
 
 /// The row of a command, by its path (`pull`, `image pull`).
 pub(crate) fn of(path: &str) -> Option<&'static Words> {

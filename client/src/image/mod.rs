@@ -11,10 +11,14 @@
 pub mod catalog;
 pub mod config;
 pub mod content;
+pub mod inspect;
 pub mod layer;
+pub mod list;
 pub mod name;
 pub mod platform;
 pub mod pull;
+pub mod push;
+pub mod remove;
 pub mod snapshot;
 pub mod tar;
 pub mod unpack;

@@ -304,6 +304,9 @@ impl Snapshots {
     pub(crate) fn describe(&self, staged: &Staged, layer: &Layer) -> Result<()> {
         let folder = self.snapshots.join(staged.key());
         let json = serde_json::to_vec(layer).map_err(|error| Error::io("describe a layer", error))?;
+        // What it needed to be written to is no part of a layer.
+        drop(fs::remove_dir_all(folder.join("work")));
+        drop(fs::remove_file(folder.join("snapshot.json")));
         fs::write(folder.join("layer.json"), json)
             .map_err(|error| Error::io(format!("write in {}", folder.display()), error))
     }

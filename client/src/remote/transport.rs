@@ -527,23 +527,20 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 fn speaks_tls(error: &reqwest::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().map(|io| {
-            (
-                io.kind(),
-                io.get_ref()
-                    .and_then(|inner| inner.downcast_ref::<rustls::Error>()),
-            )
-        });
-        match (inner, error.downcast_ref::<rustls::Error>()) {
-            (_, Some(tls)) | (Some((_, Some(tls))), _) => {
-                return !matches!(tls, rustls::Error::InvalidMessage(_));
-            }
-            (Some((std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset, None)), None) => {
-                return false;
-            }
-            _ => {}
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return !matches!(tls, rustls::Error::InvalidMessage(_));
         }
-        cause = error.source();
+        cause = match error.downcast_ref::<std::io::Error>() {
+            // An I/O error that wraps another names that one's cause as its own.
+            Some(io) => match (io.get_ref(), io.kind()) {
+                (Some(inner), _) => Some(inner),
+                (None, std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset) => {
+                    return false;
+                }
+                (None, _) => None,
+            },
+            None => error.source(),
+        };
     }
     true
 }

@@ -109,6 +109,83 @@ pub async fn pull(app: &App, name: &Name, wanted: Option<&Platform>, progress: &
     .await
 }
 
+/// When the image of a new container is pulled (`--pull`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Every time.
+    Always,
+    /// When it is not here.
+    Missing,
+    /// Not at all.
+    Never,
+}
+
+/// An image that a container can be made from.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The image; the last of its chain ids is the parent of a container's snapshot.
+    pub image: Image,
+    /// What to run, and how.
+    pub config: ImageConfig,
+}
+
+/// Finds the image for a container by what a user typed, pulling it as the policy says and telling so on
+/// stderr in docker's words.
+///
+/// # Errors
+/// As [`pull`] and [`Catalog::find`].
+pub async fn ensure(
+    app: &App,
+    typed: &str,
+    wanted: Option<&Platform>,
+    policy: Policy,
+    quiet: bool,
+) -> Result<Ready> {
+    let catalog = Catalog::of(app.store()?);
+    if policy != Policy::Always {
+        match catalog.find(typed, &app.settings) {
+            Ok((image, _)) => {
+                let config = catalog.config(&image)?;
+                return Ok(Ready { image, config });
+            }
+            Err(error) if error.kind() != Kind::NotFound || policy == Policy::Never => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let name = Name::parse(typed, &app.settings)?.or_latest();
+    let familiar = name.familiar(&app.settings);
+    if policy == Policy::Missing && !quiet {
+        app.output
+            .note(&format!("Unable to find image '{familiar}' locally"));
+    }
+    let progress = if quiet {
+        Progress::silent()
+    } else {
+        Progress::to(&app.output)
+    };
+    let pulled = app.until_interrupted(pull(app, &name, wanted, &progress)).await;
+    progress.finish();
+    let pulled = pulled?;
+    if !quiet {
+        app.output.note(&format!("Digest: {}", pulled.digest));
+        app.output.note(&status(&familiar, pulled.newer));
+    }
+    let config = catalog.config(&pulled.image)?;
+    Ok(Ready {
+        image: pulled.image,
+        config,
+    })
+}
+
+/// The line that says what a pull led to.
+pub fn status(familiar: &str, newer: bool) -> String {
+    if newer {
+        format!("Status: Downloaded newer image for {familiar}")
+    } else {
+        format!("Status: Image is up to date for {familiar}")
+    }
+}
+
 async fn pull_from(
     app: &App,
     source: &Source<'_>,
