@@ -2,6 +2,7 @@
 //! reads the files and tells what was found.
 
 mod dependencies;
+mod documents;
 mod layout;
 mod promises;
 mod sizes;
@@ -70,6 +71,7 @@ pub fn command(workspace: &Workspace) -> Result<bool> {
     findings.extend(sizes::check(&sources));
     findings.extend(words::check(&sources));
     findings.extend(promises::check(&sources));
+    findings.extend(documents::check(&sources));
     findings.extend(dependencies::check(workspace, &sources)?);
     for finding in &findings {
         say::line(&finding.to_string());
