@@ -95,7 +95,7 @@ pub struct Cpu<'a> {
     pub idle: Option<i64>,
 }
 
-/// Limit of tasks: above zero a limit, −1 none, 0 the kernel's word for as few as there are.
+/// Limit of tasks: above zero a limit, −1 none, 0 as few as can be.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Pids {
     /// The limit; absent leaves it as it is.

@@ -1,0 +1,109 @@
+//! The container's cgroup, on v1, v2 and both at once.
+//!
+//! [`Layout`] says which hierarchies the machine has and where in each the container stands; the rest makes
+//! those folders, limits them, lists and ends who is inside, and takes them away.
+
+mod devices;
+mod ebpf;
+mod layout;
+mod members;
+mod settings;
+mod v1;
+mod v2;
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, open, openat},
+    io::Errno,
+};
+
+pub(crate) use layout::{Hierarchy, Layout};
+pub(crate) use members::{freeze, is_frozen, kill_all, members, remove};
+pub(crate) use settings::apply;
+
+use crate::error::{Doing, Error};
+
+/// Makes the container's folder in every hierarchy.
+pub(crate) fn create(layout: &Layout) -> Result<(), Error> {
+    for hierarchy in &layout.hierarchies {
+        let path = hierarchy.container_path();
+        let existed = make_dirs(hierarchy, path)
+            .doing(|| format!("linux.cgroupsPath: make the cgroup {}", path.display()))?;
+        if existed && members::folder_is_frozen(hierarchy) {
+            let path = path.display();
+            return Err(Error::State(format!("linux.cgroupsPath: the cgroup {path} is there already and frozen")));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder and what is missing above it; answers whether it was there.
+fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<bool, Errno> {
+    let prepare = |level: &Path| match (hierarchy.is_v2(), hierarchy.has("cpuset")) {
+        (false, true) => v1::inherit_cpuset(level),
+        _ => Ok(()),
+    };
+    if hierarchy.is_v2() {
+        return v2::make_dirs(hierarchy, path);
+    }
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+        Ok(()) => prepare(path).map(|()| false),
+        Err(Errno::EXIST) => prepare(path).map(|()| true),
+        Err(Errno::NOENT) if path.starts_with(hierarchy.mount_point()) && path != hierarchy.mount_point() => {
+            make_dirs(hierarchy, path.parent().ok_or(Errno::NOENT)?)?;
+            rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).or_else(|errno| match errno {
+                Errno::EXIST => Ok(()),
+                other => Err(other),
+            })?;
+            prepare(path).map(|()| false)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What a process needs to start inside: the v2 folder to be cloned into, and the v1 files it writes itself to.
+#[derive(Default)]
+pub(crate) struct Entrance {
+    /// For `CLONE_INTO_CGROUP`.
+    pub(crate) v2: Option<OwnedFd>,
+    /// `tasks` of each v1 hierarchy.
+    pub(crate) tasks: Vec<OwnedFd>,
+}
+
+impl Entrance {
+    /// Opens the folders and files.
+    pub(crate) fn open(layout: &Layout) -> Result<Self, Error> {
+        let mut entrance = Self::default();
+        for hierarchy in &layout.hierarchies {
+            let path = hierarchy.container_path();
+            let doing = || format!("linux.cgroupsPath: open the cgroup {}", path.display());
+            if hierarchy.is_v2() {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                entrance.v2 = Some(open(path, flags, Mode::empty()).doing(doing)?);
+            } else {
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                entrance.tasks.push(openat(CWD, path.join("tasks"), flags, Mode::empty()).doing(doing)?);
+            }
+        }
+        Ok(entrance)
+    }
+
+    /// Moves this process, which has one thread, into the v1 hierarchies.
+    pub(crate) fn join_v1(&self) -> Result<(), Errno> {
+        // `0` is the writer itself, which the kernel moves without waiting for anyone.
+        self.tasks.iter().try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop))
+    }
+}
+
+fn read(path: PathBuf) -> Result<String, Errno> {
+    std::fs::read_to_string(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+fn write(path: PathBuf, value: &str) -> Result<(), Errno> {
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value.as_bytes()).map(drop)
+}
