@@ -59,7 +59,6 @@ pub(crate) const NAMES: [&str; 41] = [
 
 /// The five sets, a bit a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the kernel's own names")]
 pub(crate) struct Sets {
     pub(crate) bounding: u64,
     pub(crate) effective: u64,
@@ -79,7 +78,11 @@ pub(crate) fn parse(field: &str, sets: &Capabilities<'_>, warnings: &mut Vec<Str
                 None => {
                     let mut warning = String::new();
                     // Writing to a String cannot fail.
-                    let _ = write!(warning, "{field}.{name}: {:?} is no capability of this kernel", &**capability);
+                    let _ = write!(
+                        warning,
+                        "{field}.{name}: {:?} is no capability of this kernel",
+                        &**capability
+                    );
                     warnings.push(warning);
                 }
             }
@@ -96,7 +99,10 @@ pub(crate) fn parse(field: &str, sets: &Capabilities<'_>, warnings: &mut Vec<Str
 }
 
 fn each(bits: u64) -> impl Iterator<Item = CapabilitySet> {
-    (0..NAMES.len()).map(|number| 1 << number).filter(move |bit| bits & bit != 0).map(CapabilitySet::from_bits_retain)
+    (0..NAMES.len())
+        .map(|number| 1 << number)
+        .filter(move |bit| bits & bit != 0)
+        .map(CapabilitySet::from_bits_retain)
 }
 
 /// Takes what is not in `bounding` out of the bounding set. Needs CAP_SETPCAP unless nothing goes.

@@ -52,7 +52,10 @@ pub enum Error {
 impl Error {
     /// A refusal of one field.
     pub fn refused(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Refused { field: field.into(), why: why.into() }
+        Self::Refused {
+            field: field.into(),
+            why: why.into(),
+        }
     }
 }
 
@@ -64,14 +67,20 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, Errno> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Error> {
-        self.map_err(|errno| Error::System { doing: doing().into(), errno })
+        self.map_err(|errno| Error::System {
+            doing: doing().into(),
+            errno,
+        })
     }
 }
 
 impl<T> Doing<T> for std::io::Result<T> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Error> {
         self.map_err(|error| match Errno::from_io_error(&error) {
-            Some(errno) => Error::System { doing: doing().into(), errno },
+            Some(errno) => Error::System {
+                doing: doing().into(),
+                errno,
+            },
             None => Error::Other(format!("{}: {error}", doing().into())),
         })
     }
@@ -82,5 +91,7 @@ pub(crate) fn kernel_text(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

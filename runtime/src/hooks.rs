@@ -64,14 +64,23 @@ fn run(hook: &Hook<'_>, state: &str) -> std::io::Result<Ended> {
         let _ = stdin.write_all(state.as_bytes());
     }
     if let Some(seconds) = hook.timeout {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(Errno::SRCH)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let limit = Timespec {
+            tv_sec: seconds,
+            tv_nsec: 0,
+        };
         let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
         if rustix::io::retry_on_intr(|| poll(&mut watched, Some(&limit)))? == 0 {
             child.kill()?;
             child.wait()?;
-            return Ok(Ended::Badly(format!("killed after {:?}", Duration::from_secs(seconds.unsigned_abs()))));
+            return Ok(Ended::Badly(format!(
+                "killed after {:?}",
+                Duration::from_secs(seconds.unsigned_abs())
+            )));
         }
     }
     let status = child.wait()?;

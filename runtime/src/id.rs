@@ -43,7 +43,19 @@ mod tests {
 
     #[test]
     fn an_id_that_could_leave_its_folder_is_refused() {
-        for text in ["", ".", "..", ".x", "a/b", "../x", "a b", "a\n", "é", "a\0b", &"x".repeat(256)] {
+        for text in [
+            "",
+            ".",
+            "..",
+            ".x",
+            "a/b",
+            "../x",
+            "a b",
+            "a\n",
+            "é",
+            "a\0b",
+            &"x".repeat(256),
+        ] {
             assert!(text.parse::<ContainerId>().is_err(), "{text:?}");
         }
         for text in ["a", "A-z_0.9+", "x".repeat(255).as_str()] {

@@ -11,8 +11,8 @@ use rustix::{
     fs::{CWD, Mode, OFlags, fstatfs, openat},
     io::Errno,
     net::{
-        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-        connect, sendmsg, socket_with,
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+        SocketType, connect, sendmsg, socket_with,
     },
     pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
@@ -41,9 +41,20 @@ pub(crate) fn open(devpts: BorrowedFd<'_>, size: Option<ConsoleSize>) -> Result<
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let master = openat(devpts, c"ptmx", flags, Mode::empty())?;
     unlockpt(&master)?;
-    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let slave = ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
     if let Some(ConsoleSize { height, width }) = size.filter(|size| size.height > 0 && size.width > 0) {
-        tcsetwinsize(&master, Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 })?;
+        tcsetwinsize(
+            &master,
+            Winsize {
+                ws_row: height,
+                ws_col: width,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            },
+        )?;
     }
     Ok(Pty { master, slave })
 }
@@ -55,14 +66,28 @@ pub(crate) fn devpts_inside(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// The host's devpts, for a bundle that mounts none.
 pub(crate) fn host_devpts() -> Result<OwnedFd, Errno> {
-    openat(CWD, c"/dev/pts", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    openat(
+        CWD,
+        c"/dev/pts",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Mounts the slave at `/dev/console`.
 pub(crate) fn mount_console(pty: &Pty, devpts: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Errno> {
     let name = ptsname(&pty.master, Vec::new())?;
-    let number = name.to_bytes().rsplit(|byte| *byte == b'/').next().ok_or(Errno::NODEV)?;
-    let slave = openat(devpts, number, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let number = name
+        .to_bytes()
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .ok_or(Errno::NODEV)?;
+    let slave = openat(
+        devpts,
+        number,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let dev = open_inside(root, c"dev", OFlags::PATH | OFlags::DIRECTORY, true)?;
     let place = empty_file(dev.as_fd(), c"console")?;
     attach(clone_tree(slave.as_fd(), false)?.as_fd(), place.as_fd())
@@ -78,15 +103,26 @@ pub(crate) fn take(slave: &OwnedFd) -> Result<(), Errno> {
 
 /// Connects to the caller's console socket.
 pub(crate) fn connect_socket(path: &Path) -> Result<OwnedFd, Errno> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     match SocketAddrUnix::new(path) {
         Ok(address) => connect(&socket, &address)?,
         // A path may be longer than a socket's address: its folder's descriptor is a short way to it.
         Err(_) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let folder = openat(CWD, folder, flags, Mode::empty())?;
-            connect(&socket, &short_address(&folder, path.file_name().ok_or(Errno::INVAL)?)?)?;
+            connect(
+                &socket,
+                &short_address(&folder, path.file_name().ok_or(Errno::INVAL)?)?,
+            )?;
         }
     }
     Ok(socket)
@@ -95,7 +131,11 @@ pub(crate) fn connect_socket(path: &Path) -> Result<OwnedFd, Errno> {
 /// The address of a socket in a folder, short whatever the folder's path is.
 pub(crate) fn short_address(folder: &OwnedFd, name: impl AsRef<Path>) -> Result<SocketAddrUnix, Errno> {
     use std::os::fd::AsRawFd;
-    SocketAddrUnix::new(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+    SocketAddrUnix::new(
+        Path::new("/proc/self/fd")
+            .join(folder.as_raw_fd().to_string())
+            .join(name),
+    )
 }
 
 /// Sends the master over the console socket.
@@ -106,5 +146,11 @@ pub(crate) fn send(socket: BorrowedFd<'_>, master: &OwnedFd) -> Result<(), Errno
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(Errno::NOBUFS);
     }
-    sendmsg(socket, &[IoSlice::new(b"/dev/ptmx")], &mut control, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(
+        socket,
+        &[IoSlice::new(b"/dev/ptmx")],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )
+    .map(drop)
 }

@@ -17,7 +17,11 @@ use crate::{
 fn folder() -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = openat(CWD, c"/proc/sys", flags, Mode::empty())?;
-    if fstatfs(&folder)?.f_type == PROC_SUPER_MAGIC { Ok(folder) } else { Err(Errno::NODEV) }
+    if fstatfs(&folder)?.f_type == PROC_SUPER_MAGIC {
+        Ok(folder)
+    } else {
+        Err(Errno::NODEV)
+    }
 }
 
 /// Writes each parameter; called while the host's `/proc` is still in reach, so that the image's never is used.
@@ -30,7 +34,8 @@ pub(crate) fn write_all(parameters: &[SysctlPlan]) -> Result<(), Failure> {
         let step = u16::try_from(index).unwrap_or(u16::MAX);
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let file = openat2(&folder, &parameter.path, flags, Mode::empty(), resolve).at(Phase::SysctlOpen, step)?;
+        let file =
+            openat2(&folder, &parameter.path, flags, Mode::empty(), resolve).at(Phase::SysctlOpen, step)?;
         rustix::io::write(&file, parameter.value.as_bytes()).at(Phase::SysctlWrite, step)?;
     }
     Ok(())

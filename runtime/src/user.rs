@@ -9,17 +9,28 @@ const LIMIT: u64 = 1 << 20;
 
 /// The home folder of a user, seen from inside the container; `/` if the file does not say.
 pub(crate) fn home(uid: u32) -> Vec<u8> {
-    passwd().as_deref().and_then(|passwd| home_in(passwd, uid)).unwrap_or_else(|| b"/".to_vec())
+    passwd()
+        .as_deref()
+        .and_then(|passwd| home_in(passwd, uid))
+        .unwrap_or_else(|| b"/".to_vec())
 }
 
 fn passwd() -> Option<Vec<u8>> {
     // The image may have put anything there: a pipe must not hold the start up.
-    let file = open(c"/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = open(
+        c"/etc/passwd",
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
     if FileType::from_raw_mode(fstat(&file).ok()?.st_mode) != FileType::RegularFile {
         return None;
     }
     let mut bytes = Vec::new();
-    std::fs::File::from(file).take(LIMIT).read_to_end(&mut bytes).ok()?;
+    std::fs::File::from(file)
+        .take(LIMIT)
+        .read_to_end(&mut bytes)
+        .ok()?;
     Some(bytes)
 }
 

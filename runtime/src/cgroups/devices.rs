@@ -21,24 +21,44 @@ pub(super) struct Rule {
 
 /// Which accesses a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the kernel's three accesses")]
 pub(super) struct Access {
     pub(super) read: bool,
     pub(super) write: bool,
     pub(super) mknod: bool,
 }
 
-const ALL: Access = Access { read: true, write: true, mknod: true };
+const ALL: Access = Access {
+    read: true,
+    write: true,
+    mknod: true,
+};
 
 /// Nothing at first, then the bundle's rules, then what every container needs.
 pub(super) fn rules(resources: Option<&Resources<'_>>) -> Result<Vec<Rule>, Error> {
-    let everything =
-        Rule { allow: false, kind: b'a', major: None, minor: None, access: ALL, field: String::new() };
+    let everything = Rule {
+        allow: false,
+        kind: b'a',
+        major: None,
+        minor: None,
+        access: ALL,
+        field: String::new(),
+    };
     let mut rules = vec![everything.clone()];
-    for (index, rule) in resources.iter().flat_map(|resources| &resources.devices).enumerate() {
+    for (index, rule) in resources
+        .iter()
+        .flat_map(|resources| &resources.devices)
+        .enumerate()
+    {
         rules.push(from_rule(index, rule)?);
     }
-    if rules.last().is_some_and(|last| *last == Rule { allow: true, field: last.field.clone(), ..everything }) {
+    if rules.last().is_some_and(|last| {
+        *last
+            == Rule {
+                allow: true,
+                field: last.field.clone(),
+                ..everything
+            }
+    }) {
         return Ok(rules);
     }
     let node = |kind, major, minor, access| Rule {
@@ -49,12 +69,20 @@ pub(super) fn rules(resources: Option<&Resources<'_>>) -> Result<Vec<Rule>, Erro
         access,
         field: "linux.resources.devices".to_owned(),
     };
-    let make = Access { read: false, write: false, mknod: true };
+    let make = Access {
+        read: false,
+        write: false,
+        mknod: true,
+    };
     rules.extend([node(b'c', None, None, make), node(b'b', None, None, make)]);
     for minor in [3, 5, 7, 8, 9] {
         rules.push(node(b'c', Some(1), Some(minor), ALL));
     }
-    rules.extend([node(b'c', Some(5), Some(0), ALL), node(b'c', Some(5), Some(2), ALL), node(b'c', Some(136), None, ALL)]);
+    rules.extend([
+        node(b'c', Some(5), Some(0), ALL),
+        node(b'c', Some(5), Some(2), ALL),
+        node(b'c', Some(136), None, ALL),
+    ]);
     Ok(rules)
 }
 
@@ -64,24 +92,50 @@ fn from_rule(index: usize, rule: &DeviceRule<'_>) -> Result<Rule, Error> {
         "" | "a" => b'a',
         "b" => b'b',
         "c" | "u" => b'c',
-        other => return Err(Error::refused(format!("{field}.type"), format!("unknown kind of device {other:?}"))),
+        other => {
+            return Err(Error::refused(
+                format!("{field}.type"),
+                format!("unknown kind of device {other:?}"),
+            ));
+        }
     };
     let number = |name: &str, value: Option<i64>| match value {
         None | Some(-1) => Ok(None),
-        Some(value) => u32::try_from(value)
-            .map(Some)
-            .map_err(|_range| Error::refused(format!("{field}.{name}"), format!("{value} is no device number"))),
+        Some(value) => u32::try_from(value).map(Some).map_err(|_range| {
+            Error::refused(format!("{field}.{name}"), format!("{value} is no device number"))
+        }),
     };
-    let access = rule.access.as_deref().filter(|access| !access.is_empty()).unwrap_or("rwm");
+    let access = rule
+        .access
+        .as_deref()
+        .filter(|access| !access.is_empty())
+        .unwrap_or("rwm");
     if !access.bytes().all(|letter| b"rwm".contains(&letter)) {
-        return Err(Error::refused(format!("{field}.access"), format!("{access:?} holds more than r, w and m")));
+        return Err(Error::refused(
+            format!("{field}.access"),
+            format!("{access:?} holds more than r, w and m"),
+        ));
     }
     let (major, minor) = (number("major", rule.major)?, number("minor", rule.minor)?);
     if kind == b'a' && (major.is_some() || minor.is_some()) {
-        return Err(Error::refused(format!("{field}.type"), "\"a\" stands for every device, without numbers"));
+        return Err(Error::refused(
+            format!("{field}.type"),
+            "\"a\" stands for every device, without numbers",
+        ));
     }
-    let access = Access { read: access.contains('r'), write: access.contains('w'), mknod: access.contains('m') };
-    Ok(Rule { allow: rule.allow, kind, major, minor, access, field })
+    let access = Access {
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    };
+    Ok(Rule {
+        allow: rule.allow,
+        kind,
+        major,
+        minor,
+        access,
+        field,
+    })
 }
 
 /// Writes the rules to `devices.allow` and `devices.deny`.
@@ -90,7 +144,11 @@ pub(super) fn write_v1(hierarchy: &Hierarchy, rules: &[Rule]) -> Result<(), Erro
     let everything = |rule: &Rule| rule.kind == b'a' && rule.access == ALL;
     let first = rules.iter().rposition(everything).unwrap_or(0);
     for rule in rules.iter().skip(first) {
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+        let file = if rule.allow {
+            "devices.allow"
+        } else {
+            "devices.deny"
+        };
         let value = v1_text(rule);
         write(hierarchy.container_path().join(file), &value)
             .doing(|| format!("{}: devices controller: write {value:?} to {file}", rule.field))?;
@@ -103,8 +161,17 @@ fn v1_text(rule: &Rule) -> String {
         return "a".to_owned();
     }
     let number = |value: Option<u32>| value.map_or("*".to_owned(), |value| value.to_string());
-    let mut text = format!("{} {}:{} ", char::from(rule.kind), number(rule.major), number(rule.minor));
-    for (letter, on) in [('r', rule.access.read), ('w', rule.access.write), ('m', rule.access.mknod)] {
+    let mut text = format!(
+        "{} {}:{} ",
+        char::from(rule.kind),
+        number(rule.major),
+        number(rule.minor)
+    );
+    for (letter, on) in [
+        ('r', rule.access.read),
+        ('w', rule.access.write),
+        ('m', rule.access.mknod),
+    ] {
         if on {
             text.push(letter);
         }

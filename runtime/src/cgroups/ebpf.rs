@@ -35,7 +35,12 @@ pub(super) fn replace(hierarchy: &Hierarchy, rules: &[Rule]) -> Result<(), Error
 }
 
 const fn op(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> BpfInsn {
-    BpfInsn { code, regs: (src << 4) | dst, off, imm }
+    BpfInsn {
+        code,
+        regs: (src << 4) | dst,
+        off,
+        imm,
+    }
 }
 
 /// r2 = kind, r3 = access, r4 = major, r5 = minor, r1 = context.
@@ -50,7 +55,14 @@ fn assemble(rules: &[Rule]) -> Vec<BpfInsn> {
     ];
     for rule in rules.iter().rev() {
         append(&mut program, rule);
-        if rule.kind == b'a' && rule.access == (Access { read: true, write: true, mknod: true }) {
+        if rule.kind == b'a'
+            && rule.access
+                == (Access {
+                    read: true,
+                    write: true,
+                    mknod: true,
+                })
+        {
             // Nothing below a rule about everything is reached.
             return program;
         }
@@ -68,12 +80,19 @@ fn append(program: &mut Vec<BpfInsn>, rule: &Rule) {
     }
     let Access { read, write, mknod } = rule.access;
     let bits = [(read, ACC_READ), (write, ACC_WRITE), (mknod, ACC_MKNOD)];
-    let mask = bits.iter().filter(|(on, _)| *on).fold(0, |mask, (_, bit)| mask | bit);
+    let mask = bits
+        .iter()
+        .filter(|(on, _)| *on)
+        .fold(0, |mask, (_, bit)| mask | bit);
     if mask != ACC_READ | ACC_WRITE | ACC_MKNOD {
         // A permission must cover all that is asked; a denial of any of it denies the whole.
         checks.push(op(0xbc, 1, 3, 0, 0));
         checks.push(op(0x54, 1, 0, 0, mask));
-        checks.push(if rule.allow { op(0x5e, 1, 3, 0, 0) } else { op(0x16, 1, 0, 0, 0) });
+        checks.push(if rule.allow {
+            op(0x5e, 1, 3, 0, 0)
+        } else {
+            op(0x16, 1, 0, 0, 0)
+        });
     }
     if let Some(major) = rule.major {
         checks.push(op(0x56, 4, 0, 0, major.cast_signed()));
@@ -145,7 +164,11 @@ mod tests {
             (1, 2, 8, 1, false),
             (1, 1, 8, 1, true),
         ] {
-            assert_eq!(run(&program, kind, access, major, minor), expected, "{kind} {access} {major}:{minor}");
+            assert_eq!(
+                run(&program, kind, access, major, minor),
+                expected,
+                "{kind} {access} {major}:{minor}"
+            );
         }
     }
 

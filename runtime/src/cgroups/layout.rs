@@ -37,14 +37,18 @@ impl Layout {
         let (mounts, own) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
         let layout = from_texts(&mounts, &own, path, id)?;
         if layout.hierarchies.is_empty() {
-            return Err(Error::Other("linux.cgroupsPath: no cgroup file system is mounted".to_owned()));
+            return Err(Error::Other(
+                "linux.cgroupsPath: no cgroup file system is mounted".to_owned(),
+            ));
         }
         Ok(layout)
     }
 
     /// The v1 hierarchy with that controller.
     pub(crate) fn v1(&self, controller: &str) -> Option<&Hierarchy> {
-        self.hierarchies.iter().find(|hierarchy| !hierarchy.v2 && hierarchy.has(controller))
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| !hierarchy.v2 && hierarchy.has(controller))
     }
 
     /// The v2 hierarchy.
@@ -76,7 +80,10 @@ impl Hierarchy {
 
     /// What its folder below `/sys/fs/cgroup` is called.
     pub(crate) fn mount_name(&self) -> String {
-        let name = self.mount_point.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = self
+            .mount_point
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         name.unwrap_or_else(|| self.controllers.join(","))
     }
 
@@ -84,7 +91,10 @@ impl Hierarchy {
     pub(crate) fn aliases(&self) -> impl Iterator<Item = &str> {
         let name = self.mount_name();
         let joint = self.controllers.len() > 1;
-        self.controllers.iter().map(String::as_str).filter(move |controller| joint && *controller != name)
+        self.controllers
+            .iter()
+            .map(String::as_str)
+            .filter(move |controller| joint && *controller != name)
     }
 
     /// The options that mount it again.
@@ -92,20 +102,32 @@ impl Hierarchy {
         if self.v2 {
             return Vec::new();
         }
-        let named = self.controllers.iter().any(|controller| controller.starts_with("name="));
-        named.then(|| "none".to_owned()).into_iter().chain(self.controllers.iter().cloned()).collect()
+        let named = self
+            .controllers
+            .iter()
+            .any(|controller| controller.starts_with("name="));
+        named
+            .then(|| "none".to_owned())
+            .into_iter()
+            .chain(self.controllers.iter().cloned())
+            .collect()
     }
 }
 
 fn from_texts(mounts: &str, own: &str, path: Option<&str>, id: &ContainerId) -> Result<Layout, Error> {
     let mut layout = Layout::default();
     for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
-        let Some(mut hierarchy) = parse_mount(line) else { continue };
+        let Some(mut hierarchy) = parse_mount(line) else {
+            continue;
+        };
         let own_path = own.lines().find_map(|line| own_path(line, &hierarchy));
-        let known = layout.hierarchies.iter().any(|earlier| {
-            earlier.v2 == hierarchy.0.v2 && earlier.controllers == hierarchy.0.controllers
-        });
-        let Some(own_path) = own_path.filter(|_| !known) else { continue };
+        let known = layout
+            .hierarchies
+            .iter()
+            .any(|earlier| earlier.v2 == hierarchy.0.v2 && earlier.controllers == hierarchy.0.controllers);
+        let Some(own_path) = own_path.filter(|_| !known) else {
+            continue;
+        };
         hierarchy.0.container = place(&hierarchy.0, &hierarchy.1, own_path, path, id)?;
         layout.hierarchies.push(hierarchy.0);
     }
@@ -124,12 +146,32 @@ fn parse_mount(line: &str) -> Option<(Hierarchy, String)> {
         "cgroup2" => true,
         _ => return None,
     };
-    let flags = ["rw", "ro", "xattr", "clone_children", "noprefix", "cpuset_v2_mode", "favordynmods"];
+    let flags = [
+        "rw",
+        "ro",
+        "xattr",
+        "clone_children",
+        "noprefix",
+        "cpuset_v2_mode",
+        "favordynmods",
+    ];
     let options = file_system.nth(1)?.split(',');
     let options = options.filter(|option| !flags.contains(option) && !option.starts_with("release_agent="));
-    let controllers = if v2 { Vec::new() } else { options.map(str::to_owned).collect() };
+    let controllers = if v2 {
+        Vec::new()
+    } else {
+        options.map(str::to_owned).collect()
+    };
     let container = PathBuf::new();
-    Some((Hierarchy { mount_point: mount_point.into(), controllers, v2, container }, root))
+    Some((
+        Hierarchy {
+            mount_point: mount_point.into(),
+            controllers,
+            v2,
+            container,
+        },
+        root,
+    ))
 }
 
 /// The runtime's own path in a hierarchy, from a line of `/proc/self/cgroup`.
@@ -153,10 +195,16 @@ fn place(
 ) -> Result<PathBuf, Error> {
     let asked = path.unwrap_or(id.as_str());
     if asked.split('/').any(|part| part == "..") || asked.contains('\0') {
-        return Err(Error::refused("linux.cgroupsPath", format!("{asked:?} holds \"..\"")));
+        return Err(Error::refused(
+            "linux.cgroupsPath",
+            format!("{asked:?} holds \"..\""),
+        ));
     }
     if asked.split('/').all(|part| part.is_empty() || part == ".") {
-        return Err(Error::refused("linux.cgroupsPath", format!("{asked:?} is the root of the hierarchies")));
+        return Err(Error::refused(
+            "linux.cgroupsPath",
+            format!("{asked:?} is the root of the hierarchies"),
+        ));
     }
     let mut place = hierarchy.mount_point.clone();
     if !asked.starts_with('/') {
@@ -175,7 +223,10 @@ fn place(
 
 /// Takes the octal escapes out of a path of `mountinfo`.
 fn unescape(path: &str) -> String {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    path.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
 }
 
 #[cfg(test)]
@@ -193,7 +244,11 @@ mod tests {
 
     fn detect(path: Option<&str>) -> Vec<PathBuf> {
         let layout = from_texts(HYBRID, OWN, path, &"web".parse().unwrap()).unwrap();
-        layout.hierarchies.iter().map(|hierarchy| hierarchy.container.clone()).collect()
+        layout
+            .hierarchies
+            .iter()
+            .map(|hierarchy| hierarchy.container.clone())
+            .collect()
     }
 
     #[test]
@@ -204,22 +259,35 @@ mod tests {
 
     #[test]
     fn a_relative_one_counts_from_the_own_cgroup_and_none_is_the_id() {
-        let expected = ["cpu,cpuacct/user.slice/web", "systemd/user.slice/x/web", "unified/user.slice/web"];
-        assert_eq!(detect(None), expected.map(|path| PathBuf::from(format!("/sys/fs/cgroup/{path}"))));
+        let expected = [
+            "cpu,cpuacct/user.slice/web",
+            "systemd/user.slice/x/web",
+            "unified/user.slice/web",
+        ];
+        assert_eq!(
+            detect(None),
+            expected.map(|path| PathBuf::from(format!("/sys/fs/cgroup/{path}")))
+        );
         assert_eq!(detect(Some("web")), detect(None));
     }
 
     #[test]
     fn a_path_that_leaves_or_is_the_root_is_refused() {
         for path in ["/../x", "a/../../b", "/", "", "/./"] {
-            assert!(from_texts(HYBRID, OWN, Some(path), &"web".parse().unwrap()).is_err(), "{path:?}");
+            assert!(
+                from_texts(HYBRID, OWN, Some(path), &"web".parse().unwrap()).is_err(),
+                "{path:?}"
+            );
         }
     }
 
     #[test]
     fn a_hierarchy_knows_how_to_be_mounted_again() {
         let layout = from_texts(HYBRID, OWN, None, &"web".parse().unwrap()).unwrap();
-        assert_eq!(layout.hierarchies[0].aliases().collect::<Vec<_>>(), ["cpu", "cpuacct"]);
+        assert_eq!(
+            layout.hierarchies[0].aliases().collect::<Vec<_>>(),
+            ["cpu", "cpuacct"]
+        );
         assert_eq!(layout.hierarchies[1].mount_options(), ["none", "name=systemd"]);
         assert!(layout.v2().unwrap().mount_options().is_empty());
     }

@@ -18,7 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The hierarchy that tells who is inside: v2 if there, since all are in it.
 fn witness(layout: &Layout) -> Option<&Hierarchy> {
-    layout.v2().or_else(|| layout.v1("pids")).or_else(|| layout.hierarchies.first())
+    layout
+        .v2()
+        .or_else(|| layout.v1("pids"))
+        .or_else(|| layout.hierarchies.first())
 }
 
 /// The folder and all below it, deepest first.
@@ -39,8 +42,14 @@ pub(crate) fn members(layout: &Layout) -> Vec<Pid> {
     if let Some(hierarchy) = witness(layout) {
         tree(hierarchy.container_path(), &mut folders);
     }
-    let listed = folders.into_iter().filter_map(|folder| read(folder.join("cgroup.procs")).ok());
-    let pids = listed.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>());
+    let listed = folders
+        .into_iter()
+        .filter_map(|folder| read(folder.join("cgroup.procs")).ok());
+    let pids = listed.flat_map(|text| {
+        text.lines()
+            .filter_map(|line| line.parse().ok())
+            .collect::<Vec<i32>>()
+    });
     pids.filter_map(Pid::from_raw).collect()
 }
 
@@ -63,7 +72,13 @@ pub(crate) fn kill_all(layout: &Layout, signal: i32) -> Result<(), Error> {
 
 /// Stops all inside, or lets them go on.
 pub(crate) fn freeze(layout: &Layout, frozen: bool) -> Result<(), Error> {
-    let doing = || if frozen { "freeze the cgroup" } else { "thaw the cgroup" };
+    let doing = || {
+        if frozen {
+            "freeze the cgroup"
+        } else {
+            "thaw the cgroup"
+        }
+    };
     if let Some(hierarchy) = layout.v1("freezer") {
         let file = hierarchy.container_path().join("freezer.state");
         let wanted = if frozen { "FROZEN" } else { "THAWED" };
@@ -77,7 +92,12 @@ pub(crate) fn freeze(layout: &Layout, frozen: bool) -> Result<(), Error> {
     let folder = folder.ok_or_else(|| Error::Other("there is no freezer controller".to_owned()))?;
     write(folder.join("cgroup.freeze"), if frozen { "1" } else { "0" }).doing(doing)?;
     let wanted = if frozen { "frozen 1" } else { "frozen 0" };
-    wait_until(|| Ok(read(folder.join("cgroup.events")).doing(doing)?.lines().any(|line| line == wanted)))
+    wait_until(|| {
+        Ok(read(folder.join("cgroup.events"))
+            .doing(doing)?
+            .lines()
+            .any(|line| line == wanted))
+    })
 }
 
 /// Whether the container is frozen.
@@ -133,7 +153,10 @@ fn wait_until(mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error
     let mut waited = Duration::ZERO;
     while !done()? {
         if waited > PATIENCE {
-            return Err(Error::System { doing: "wait for the cgroup".to_owned(), errno: Errno::BUSY });
+            return Err(Error::System {
+                doing: "wait for the cgroup".to_owned(),
+                errno: Errno::BUSY,
+            });
         }
         std::thread::sleep(pause);
         waited += pause;

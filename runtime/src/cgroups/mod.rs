@@ -35,7 +35,9 @@ pub(crate) fn create(layout: &Layout) -> Result<(), Error> {
             .doing(|| format!("linux.cgroupsPath: make the cgroup {}", path.display()))?;
         if existed && members::folder_is_frozen(hierarchy) {
             let path = path.display();
-            return Err(Error::State(format!("linux.cgroupsPath: the cgroup {path} is there already and frozen")));
+            return Err(Error::State(format!(
+                "linux.cgroupsPath: the cgroup {path} is there already and frozen"
+            )));
         }
     }
     Ok(())
@@ -86,7 +88,9 @@ impl Entrance {
                 entrance.v2 = Some(open(path, flags, Mode::empty()).doing(doing)?);
             } else {
                 let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                entrance.tasks.push(openat(CWD, path.join("tasks"), flags, Mode::empty()).doing(doing)?);
+                entrance
+                    .tasks
+                    .push(openat(CWD, path.join("tasks"), flags, Mode::empty()).doing(doing)?);
             }
         }
         Ok(entrance)
@@ -95,7 +99,9 @@ impl Entrance {
     /// Moves this process, which has one thread, into the v1 hierarchies.
     pub(crate) fn join_v1(&self) -> Result<(), Errno> {
         // `0` is the writer itself, which the kernel moves without waiting for anyone.
-        self.tasks.iter().try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop))
+        self.tasks
+            .iter()
+            .try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop))
     }
 }
 

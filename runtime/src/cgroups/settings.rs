@@ -26,12 +26,21 @@ impl Setting {
         file: impl Into<String>,
         value: impl ToString,
     ) -> Self {
-        Self { field, controller, file: file.into(), value: value.to_string() }
+        Self {
+            field,
+            controller,
+            file: file.into(),
+            value: value.to_string(),
+        }
     }
 }
 
 /// Writes the limits and the rules for devices. What the machine has no controller for is an error.
-pub(crate) fn apply(layout: &Layout, resources: Option<&Resources<'_>>, devices_too: bool) -> Result<(), Error> {
+pub(crate) fn apply(
+    layout: &Layout,
+    resources: Option<&Resources<'_>>,
+    devices_too: bool,
+) -> Result<(), Error> {
     if let Some(resources) = resources {
         check_controllers(layout, resources)?;
         for setting in v1::settings(resources)? {
@@ -58,20 +67,35 @@ pub(crate) fn apply(layout: &Layout, resources: Option<&Resources<'_>>, devices_
     match (layout.v1("devices"), layout.v2()) {
         (Some(hierarchy), _) => devices::write_v1(hierarchy, &rules),
         (None, Some(hierarchy)) => super::ebpf::replace(hierarchy, &rules),
-        (None, None) => Err(Error::Other("linux.resources.devices: there is no devices controller".to_owned())),
+        (None, None) => Err(Error::Other(
+            "linux.resources.devices: there is no devices controller".to_owned(),
+        )),
     }
 }
 
 fn put(setting: &Setting, path: std::path::PathBuf) -> Result<(), Error> {
-    let Setting { field, controller, value, .. } = setting;
+    let Setting {
+        field,
+        controller,
+        value,
+        ..
+    } = setting;
     let shown = path.display().to_string();
     write(path, value).doing(|| format!("{field}: {controller} controller: write {value:?} to {shown}"))
 }
 
 fn check_controllers(layout: &Layout, resources: &Resources<'_>) -> Result<(), Error> {
     let mut needed: Vec<(&str, &str)> = Vec::new();
-    needed.extend(v1::settings(resources)?.iter().map(|setting| (setting.field, setting.controller)));
-    needed.extend(v2::settings(resources)?.iter().map(|setting| (setting.field, setting.controller)));
+    needed.extend(
+        v1::settings(resources)?
+            .iter()
+            .map(|setting| (setting.field, setting.controller)),
+    );
+    needed.extend(
+        v2::settings(resources)?
+            .iter()
+            .map(|setting| (setting.field, setting.controller)),
+    );
     let mut unified: Option<Vec<String>> = None;
     for (field, controller) in needed {
         if layout.v1(controller).is_some() {
@@ -79,7 +103,10 @@ fn check_controllers(layout: &Layout, resources: &Resources<'_>) -> Result<(), E
         }
         let unified = unified.get_or_insert_with(|| v2::controllers(layout));
         if !unified.iter().any(|known| known == controller) {
-            return Err(Error::refused(field, format!("this machine has no {controller} controller")));
+            return Err(Error::refused(
+                field,
+                format!("this machine has no {controller} controller"),
+            ));
         }
     }
     Ok(())

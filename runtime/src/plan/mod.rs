@@ -10,19 +10,21 @@ mod process;
 mod sysctl;
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     path::{Path, PathBuf},
 };
 
-pub(crate) use mounts::{DevicePlan, MountKind, MountPlan};
-pub(crate) use namespaces::{Namespaces, kind_flag};
+pub(crate) use mounts::{DevicePlan, MountKind, MountPlan, NewFs};
+pub(crate) use namespaces::{KINDS, Namespaces, flag, map_text};
+pub(crate) use options::known as mount_options;
 pub(crate) use process::{ProcessPlan, from_process};
 pub(crate) use sysctl::SysctlPlan;
 
 use crate::{
     error::Error,
     id::ContainerId,
-    spec::{Hooks, Spec, linux::IdMapping, resources::Resources, seccomp::SeccompAction},
+    spec::{Hooks, Spec, Text, linux::IdMapping, resources::Resources, seccomp::SeccompAction},
 };
 
 /// All that a container's creation needs to know.
@@ -49,6 +51,7 @@ pub struct Plan<'a> {
     pub(crate) cgroups_path: Option<&'a str>,
     pub(crate) resources: Option<&'a Resources<'a>>,
     pub(crate) hooks: Option<&'a Hooks<'a>>,
+    pub(crate) annotations: &'a BTreeMap<Text<'a>, Text<'a>>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -58,17 +61,29 @@ pub struct Plan<'a> {
 /// [`Error::Refused`] names the field.
 pub fn plan<'a>(spec: &'a Spec<'a>, id: ContainerId, bundle: &Path) -> Result<Plan<'a>, Error> {
     check_version(&spec.oci_version)?;
-    let linux = spec.linux.as_ref().ok_or_else(|| Error::refused("linux", "missing: only Linux is known here"))?;
-    let process = spec.process.as_ref().ok_or_else(|| Error::refused("process", "missing"))?;
-    let root = spec.root.as_ref().ok_or_else(|| Error::refused("root", "missing"))?;
+    let linux = spec
+        .linux
+        .as_ref()
+        .ok_or_else(|| Error::refused("linux", "missing: only Linux is known here"))?;
+    let process = spec
+        .process
+        .as_ref()
+        .ok_or_else(|| Error::refused("process", "missing"))?;
+    let root = spec
+        .root
+        .as_ref()
+        .ok_or_else(|| Error::refused("root", "missing"))?;
     refuse_unbuilt(spec)?;
     let mut warnings = Vec::new();
     let namespaces = namespaces::from_linux(linux)?;
     namespaces::check_names(spec, &namespaces)?;
     let mounts = mounts::from_spec(spec, bundle)?;
-    if !namespaces.has_mount() && !(mounts.is_empty() && linux.masked_paths.is_empty() && linux.readonly_paths.is_empty())
-    {
-        return Err(Error::refused("mounts", "need a mount namespace in linux.namespaces"));
+    let untouched = mounts.is_empty() && linux.masked_paths.is_empty() && linux.readonly_paths.is_empty();
+    if !namespaces.has_mount() && !untouched {
+        return Err(Error::refused(
+            "mounts",
+            "need a mount namespace in linux.namespaces",
+        ));
     }
     let rootfs = bundle.join(&*root.path);
     Ok(Plan {
@@ -90,6 +105,7 @@ pub fn plan<'a>(spec: &'a Spec<'a>, id: ContainerId, bundle: &Path) -> Result<Pl
         cgroups_path: linux.cgroups_path.as_deref().filter(|path| !path.is_empty()),
         resources: linux.resources.as_ref(),
         hooks: checked_hooks(spec)?,
+        annotations: &spec.annotations,
         id,
         bundle: bundle.to_owned(),
         namespaces,
@@ -99,31 +115,62 @@ pub fn plan<'a>(spec: &'a Spec<'a>, id: ContainerId, bundle: &Path) -> Result<Pl
 }
 
 /// Compiles `linux.seccomp`, if there is one.
-pub(crate) fn compile_seccomp(linux: &crate::spec::Linux<'_>) -> Result<Option<crate::seccomp::Program>, Error> {
-    let Some(profile) = &linux.seccomp else { return Ok(None) };
-    let notifies = profile.syscalls.iter().any(|rule| rule.action == SeccompAction::Notify);
+pub(crate) fn compile_seccomp(
+    linux: &crate::spec::Linux<'_>,
+) -> Result<Option<crate::seccomp::Program>, Error> {
+    let Some(profile) = &linux.seccomp else {
+        return Ok(None);
+    };
+    let notifies = profile
+        .syscalls
+        .iter()
+        .any(|rule| rule.action == SeccompAction::Notify);
     if notifies || profile.default_action == SeccompAction::Notify || profile.listener_path.is_some() {
-        return Err(Error::refused("linux.seccomp", "SCMP_ACT_NOTIFY and listenerPath are not supported yet"));
+        return Err(Error::refused(
+            "linux.seccomp",
+            "SCMP_ACT_NOTIFY and listenerPath are not supported yet",
+        ));
     }
-    crate::seccomp::compile(profile).map(Some).map_err(|error| Error::refused("linux.seccomp", error.to_string()))
+    crate::seccomp::compile(profile)
+        .map(Some)
+        .map_err(|error| Error::Other(error.to_string()))
 }
 
 fn check_version(version: &str) -> Result<(), Error> {
     let mut parts = version.split('.');
     let known = parts.next() == Some("1") && parts.next().is_some_and(|minor| minor.parse::<u32>().is_ok());
-    if known { Ok(()) } else { Err(Error::refused("ociVersion", format!("{version:?} is not a version 1.x"))) }
+    if known {
+        Ok(())
+    } else {
+        Err(Error::refused(
+            "ociVersion",
+            format!("{version:?} is not a version 1.x"),
+        ))
+    }
 }
 
 /// Refuses what is read but not carried out.
 fn refuse_unbuilt(spec: &Spec<'_>) -> Result<(), Error> {
     let Some(linux) = &spec.linux else { return Ok(()) };
-    let network = linux.resources.as_ref().is_some_and(|resources| resources.network.is_some());
-    let rdma = linux.resources.as_ref().is_some_and(|resources| !resources.rdma.is_empty());
+    let network = linux
+        .resources
+        .as_ref()
+        .is_some_and(|resources| resources.network.is_some());
+    let rdma = linux
+        .resources
+        .as_ref()
+        .is_some_and(|resources| !resources.rdma.is_empty());
     let unbuilt = [
         ("linux.netDevices", !linux.net_devices.is_empty()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
+        (
+            "linux.mountLabel",
+            linux
+                .mount_label
+                .as_deref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
         ("linux.resources.network", network),
         ("linux.resources.rdma", rdma),
     ];
@@ -150,7 +197,10 @@ fn checked_hooks<'a>(spec: &'a Spec<'a>) -> Result<Option<&'a Hooks<'a>>, Error>
                 return Err(Error::refused(format!("hooks.{kind}[{index}].path"), why));
             }
             if hook.timeout.is_some_and(|timeout| timeout <= 0) {
-                return Err(Error::refused(format!("hooks.{kind}[{index}].timeout"), "must be above zero"));
+                return Err(Error::refused(
+                    format!("hooks.{kind}[{index}].timeout"),
+                    "must be above zero",
+                ));
             }
         }
     }
@@ -163,7 +213,8 @@ pub(crate) fn text(field: impl Into<String>, value: &str) -> Result<CString, Err
 }
 
 fn text_path(field: &str, path: &Path) -> Result<CString, Error> {
-    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_nul| Error::refused(field, "holds a NUL byte"))
+    CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_nul| Error::refused(field, "holds a NUL byte"))
 }
 
 #[cfg(test)]

@@ -100,14 +100,21 @@ const COVERABLE: [&str; 12] = [
 ];
 
 pub(super) fn from_spec(spec: &Spec<'_>, bundle: &Path) -> Result<Vec<MountPlan>, Error> {
-    spec.mounts.iter().enumerate().map(|(index, mount)| from_mount(index, mount, bundle)).collect()
+    spec.mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| from_mount(index, mount, bundle))
+        .collect()
 }
 
 fn from_mount(index: usize, mount: &Mount<'_>, bundle: &Path) -> Result<MountPlan, Error> {
     let field = format!("mounts[{index}]");
     let index = u16::try_from(index).map_err(|_many| Error::refused("mounts", "more than 65535"))?;
     if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
-        return Err(Error::refused(format!("{field}.uidMappings"), "not supported yet"));
+        return Err(Error::refused(
+            format!("{field}.uidMappings"),
+            "not supported yet",
+        ));
     }
     let options = options::sort(&field, mount)?;
     let destination = inside(&format!("{field}.destination"), &mount.destination)?;
@@ -116,11 +123,17 @@ fn from_mount(index: usize, mount: &Mount<'_>, bundle: &Path) -> Result<MountPla
     let name = destination.to_str().unwrap_or_default();
     let below_proc = name == "proc" || name.starts_with("proc/");
     if below_proc && name != "proc" && !COVERABLE.contains(&name) {
-        let why = format!("{:?} is inside /proc, where only harmless files may be covered", &*mount.destination);
+        let why = format!(
+            "{:?} is inside /proc, where only harmless files may be covered",
+            &*mount.destination
+        );
         return Err(Error::refused(format!("{field}.destination"), why));
     }
     if name == "proc" && bind.is_none() && kind != "proc" {
-        return Err(Error::refused(format!("{field}.type"), format!("{kind:?} cannot stand at /proc")));
+        return Err(Error::refused(
+            format!("{field}.type"),
+            format!("{kind:?} cannot stand at /proc"),
+        ));
     }
     let strict = matches!(name, "dev" | "proc" | "sys") || matches!(kind, "proc" | "sysfs");
     let kind = if let Some(recursive) = bind {
@@ -129,11 +142,23 @@ fn from_mount(index: usize, mount: &Mount<'_>, bundle: &Path) -> Result<MountPla
             return Err(Error::refused(format!("{field}.options"), why));
         }
         let source = mount.source.as_deref().filter(|source| !source.is_empty());
-        let source = source.ok_or_else(|| Error::refused(format!("{field}.source"), "missing for a bind mount"))?;
+        let source =
+            source.ok_or_else(|| Error::refused(format!("{field}.source"), "missing for a bind mount"))?;
         let source = text_path(&format!("{field}.source"), &bundle.join(source))?;
-        MountKind::Bind { source, recursive, procfs_only: name == "proc" }
+        MountKind::Bind {
+            source,
+            recursive,
+            procfs_only: name == "proc",
+        }
     } else {
-        new_fs(&field, kind, mount, options.data, options.superblock_readonly, options.copy_up)?
+        new_fs(
+            &field,
+            kind,
+            mount,
+            options.data,
+            options.superblock_readonly,
+            options.copy_up,
+        )?
     };
     Ok(MountPlan {
         index,
@@ -155,39 +180,68 @@ fn new_fs(
     copy_up: bool,
 ) -> Result<MountKind, Error> {
     if kind.is_empty() {
-        return Err(Error::refused(format!("{field}.type"), "missing, and it is no bind mount"));
+        return Err(Error::refused(
+            format!("{field}.type"),
+            "missing, and it is no bind mount",
+        ));
     }
     if copy_up && kind != "tmpfs" {
-        return Err(Error::refused(format!("{field}.options"), "\"tmpcopyup\" is for tmpfs alone"));
+        return Err(Error::refused(
+            format!("{field}.options"),
+            "\"tmpcopyup\" is for tmpfs alone",
+        ));
     }
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
-    let source = source.map(|source| text(format!("{field}.source"), source)).transpose()?;
-    let mut fs = NewFs { kind: text(format!("{field}.type"), kind)?, source, data, readonly, copy_up };
+    let source = source
+        .map(|source| text(format!("{field}.source"), source))
+        .transpose()?;
+    let mut fs = NewFs {
+        kind: text(format!("{field}.type"), kind)?,
+        source,
+        data,
+        readonly,
+        copy_up,
+    };
     if kind == "overlay" {
         split_lower_layers(&mut fs)?;
     }
     for (key, value) in &fs.data {
         // The kernel takes 255 bytes of a value.
         if value.as_ref().is_some_and(|value| value.as_bytes().len() > 255) {
-            let why = format!("the value of {:?} is longer than 255 bytes", key.to_string_lossy());
+            let why = format!(
+                "the value of {:?} is longer than 255 bytes",
+                key.to_string_lossy()
+            );
             return Err(Error::refused(format!("{field}.options"), why));
         }
     }
-    Ok(if kind == "cgroup" || kind == "cgroup2" { MountKind::Cgroup(fs) } else { MountKind::New(fs) })
+    Ok(if kind == "cgroup" || kind == "cgroup2" {
+        MountKind::Cgroup(fs)
+    } else {
+        MountKind::New(fs)
+    })
 }
 
 /// Gives an overlay's lower layers one by one, since one value may be 255 bytes at most.
 fn split_lower_layers(fs: &mut NewFs) -> Result<(), Error> {
-    let Some(place) = fs.data.iter().position(|(key, _)| key.as_bytes() == b"lowerdir") else { return Ok(()) };
+    let Some(place) = fs.data.iter().position(|(key, _)| key.as_bytes() == b"lowerdir") else {
+        return Ok(());
+    };
     let (_, value) = fs.data.remove(place);
     let value = value.unwrap_or_default();
-    let value = value.to_str().map_err(|_not_text| Error::refused("mounts", "lowerdir is not text"))?;
+    let value = value
+        .to_str()
+        .map_err(|_not_text| Error::refused("mounts", "lowerdir is not text"))?;
     if value.len() <= 255 || value.contains('\\') {
-        fs.data.insert(place, (c"lowerdir".to_owned(), Some(text("mounts", value)?)));
+        fs.data
+            .insert(place, (c"lowerdir".to_owned(), Some(text("mounts", value)?)));
         return Ok(());
     }
     for (offset, layer) in value.split(':').enumerate() {
-        fs.data.insert(place + offset, (c"lowerdir+".to_owned(), Some(text("mounts", layer)?)));
+        fs.data.insert(
+            place + offset,
+            (c"lowerdir+".to_owned(), Some(text("mounts", layer)?)),
+        );
     }
     Ok(())
 }
@@ -207,7 +261,11 @@ pub(crate) fn inside(field: &str, path: &str) -> Result<CString, Error> {
     if path.is_empty() {
         return Err(Error::refused(field, "is empty"));
     }
-    let clean = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
+    let clean = if parts.is_empty() {
+        ".".to_owned()
+    } else {
+        parts.join("/")
+    };
     text(field, &clean)
 }
 
@@ -215,13 +273,23 @@ pub(super) fn inside_all(field: &str, paths: &[Text<'_>]) -> Result<Vec<CString>
     let each = paths.iter().enumerate();
     each.map(|(index, path)| {
         let field = format!("{field}[{index}]");
-        if path.starts_with('/') { inside(&field, path) } else { Err(Error::refused(field, "is not an absolute path")) }
+        if path.starts_with('/') {
+            inside(&field, path)
+        } else {
+            Err(Error::refused(field, "is not an absolute path"))
+        }
     })
     .collect()
 }
 
 pub(super) fn root_propagation(linux: &Linux<'_>) -> Result<Option<u64>, Error> {
-    let Some(word) = linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty()) else { return Ok(None) };
+    let Some(word) = linux
+        .rootfs_propagation
+        .as_deref()
+        .filter(|word| !word.is_empty())
+    else {
+        return Ok(None);
+    };
     let (flag, _) = options::propagation(word)
         .ok_or_else(|| Error::refused("linux.rootfsPropagation", format!("unknown propagation {word:?}")))?;
     Ok(Some(flag))
@@ -230,7 +298,8 @@ pub(super) fn root_propagation(linux: &Linux<'_>) -> Result<Option<u64>, Error> 
 /// The default devices and those of `linux.devices`; none of the former where `/dev` is the host's.
 pub(super) fn devices(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<Vec<DevicePlan>, Error> {
     let bound = spec.mounts.iter().any(|mount| {
-        let bind = mount.kind.as_deref() == Some("bind") || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
+        let bind = mount.kind.as_deref() == Some("bind")
+            || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
         bind && inside("", &mount.destination).is_ok_and(|path| path.as_bytes() == b"dev")
     });
     if bound {
@@ -251,7 +320,15 @@ pub(super) fn devices(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<Vec<DevicePl
     for (path, number) in defaults {
         if devices.iter().all(|device| device.path.as_c_str() != path) {
             let kind = rustix::fs::FileType::CharacterDevice;
-            devices.push(DevicePlan { index: None, path: path.to_owned(), kind, number, mode: 0o666, uid: 0, gid: 0 });
+            devices.push(DevicePlan {
+                index: None,
+                path: path.to_owned(),
+                kind,
+                number,
+                mode: 0o666,
+                uid: 0,
+                gid: 0,
+            });
         }
     }
     Ok(devices)
@@ -263,10 +340,17 @@ fn from_device(index: usize, device: &Device<'_>) -> Result<DevicePlan, Error> {
         "c" | "u" => rustix::fs::FileType::CharacterDevice,
         "b" => rustix::fs::FileType::BlockDevice,
         "p" => rustix::fs::FileType::Fifo,
-        other => return Err(Error::refused(format!("{field}.type"), format!("unknown kind of device {other:?}"))),
+        other => {
+            return Err(Error::refused(
+                format!("{field}.type"),
+                format!("unknown kind of device {other:?}"),
+            ));
+        }
     };
     let number = |name: &str, value: i64| {
-        u32::try_from(value).map_err(|_range| Error::refused(format!("{field}.{name}"), format!("{value} is no device number")))
+        u32::try_from(value).map_err(|_range| {
+            Error::refused(format!("{field}.{name}"), format!("{value} is no device number"))
+        })
     };
     if !device.path.starts_with('/') {
         return Err(Error::refused(format!("{field}.path"), "is not an absolute path"));

@@ -9,7 +9,6 @@ use crate::{
 };
 
 /// `CLONE_NEW…` bits, as `clone3` takes them.
-#[expect(missing_docs, reason = "the kernel's own names")]
 pub(crate) mod flag {
     pub(crate) const TIME: u64 = 0x80;
     pub(crate) const MOUNT: u64 = 0x2_0000;
@@ -32,11 +31,6 @@ pub(crate) const KINDS: [(&str, &str, u64); 8] = [
     ("pid", "pid", flag::PID),
     ("time", "time", flag::TIME),
 ];
-
-/// The flag of a kind, in the specification's words or in those of `/proc/PID/ns`.
-pub(crate) fn kind_flag(kind: &str) -> Option<u64> {
-    KINDS.iter().find(|(name, file, _)| *name == kind || *file == kind).map(|(_, _, flag)| *flag)
-}
 
 /// Namespaces to make and to join.
 #[derive(Debug, Default)]
@@ -88,23 +82,37 @@ pub(super) fn from_linux(linux: &Linux<'_>) -> Result<Namespaces, Error> {
         let kind = &*namespace.kind;
         let known = KINDS.iter().find(|(name, _, _)| *name == kind);
         let flag = known.map(|(_, _, flag)| *flag);
-        let flag = flag.ok_or_else(|| Error::refused(format!("{field}.type"), format!("unknown namespace {kind:?}")))?;
+        let flag = flag
+            .ok_or_else(|| Error::refused(format!("{field}.type"), format!("unknown namespace {kind:?}")))?;
         if seen & flag != 0 {
-            return Err(Error::refused(format!("{field}.type"), format!("{kind:?} is named twice")));
+            return Err(Error::refused(
+                format!("{field}.type"),
+                format!("{kind:?} is named twice"),
+            ));
         }
         seen |= flag;
         match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             None => namespaces.new |= flag,
             Some(path) if !path.starts_with('/') => {
-                return Err(Error::refused(format!("{field}.path"), format!("{path:?} is not an absolute path")));
+                return Err(Error::refused(
+                    format!("{field}.path"),
+                    format!("{path:?} is not an absolute path"),
+                ));
             }
             Some(path) => {
-                let index = u16::try_from(index).map_err(|_many| Error::refused("linux.namespaces", "too many"))?;
-                namespaces.join.push(Join { index, flag, path: text(format!("{field}.path"), path)? });
+                let index =
+                    u16::try_from(index).map_err(|_many| Error::refused("linux.namespaces", "too many"))?;
+                namespaces.join.push(Join {
+                    index,
+                    flag,
+                    path: text(format!("{field}.path"), path)?,
+                });
             }
         }
     }
-    namespaces.join.sort_by_key(|join| KINDS.iter().position(|(_, _, flag)| *flag == join.flag));
+    namespaces
+        .join
+        .sort_by_key(|join| KINDS.iter().position(|(_, _, flag)| *flag == join.flag));
     check_maps(linux, &namespaces)?;
     Ok(namespaces)
 }
@@ -112,12 +120,21 @@ pub(super) fn from_linux(linux: &Linux<'_>) -> Result<Namespaces, Error> {
 fn check_maps(linux: &Linux<'_>, namespaces: &Namespaces) -> Result<(), Error> {
     let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
     if mapped && !namespaces.own(flag::USER) {
-        return Err(Error::refused("linux.uidMappings", "need a user namespace in linux.namespaces"));
+        return Err(Error::refused(
+            "linux.uidMappings",
+            "need a user namespace in linux.namespaces",
+        ));
     }
     if namespaces.makes(flag::USER) {
-        for (field, map) in [("linux.uidMappings", &linux.uid_mappings), ("linux.gidMappings", &linux.gid_mappings)] {
+        for (field, map) in [
+            ("linux.uidMappings", &linux.uid_mappings),
+            ("linux.gidMappings", &linux.gid_mappings),
+        ] {
             if map.is_empty() {
-                return Err(Error::refused(field, "a new user namespace needs at least one range"));
+                return Err(Error::refused(
+                    field,
+                    "a new user namespace needs at least one range",
+                ));
             }
             // The kernel takes 340 ranges; more is a mistake or an attack.
             if map.len() > 340 {
@@ -131,7 +148,9 @@ fn check_maps(linux: &Linux<'_>, namespaces: &Namespaces) -> Result<(), Error> {
 /// Refuses host and domain names without a namespace of their own.
 pub(super) fn check_names(spec: &Spec<'_>, namespaces: &Namespaces) -> Result<(), Error> {
     for (field, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-        let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
+        let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
+            continue;
+        };
         if !namespaces.own(flag::UTS) {
             return Err(Error::refused(field, "needs a uts namespace in linux.namespaces"));
         }
@@ -147,10 +166,16 @@ pub(super) fn time_offsets(linux: &Linux<'_>, namespaces: &Namespaces) -> Result
     let mut lines = String::new();
     for (clock, offset) in &linux.time_offsets {
         if !matches!(&**clock, "monotonic" | "boottime") {
-            return Err(Error::refused("linux.timeOffsets", format!("unknown clock {:?}", &**clock)));
+            return Err(Error::refused(
+                "linux.timeOffsets",
+                format!("unknown clock {:?}", &**clock),
+            ));
         }
         if !namespaces.makes(flag::TIME) {
-            return Err(Error::refused("linux.timeOffsets", "need a new time namespace in linux.namespaces"));
+            return Err(Error::refused(
+                "linux.timeOffsets",
+                "need a new time namespace in linux.namespaces",
+            ));
         }
         writeln!(lines, "{} {} {}", &**clock, offset.secs, offset.nanosecs)
             .map_err(|_unwritable| Error::refused("linux.timeOffsets", "cannot be written"))?;

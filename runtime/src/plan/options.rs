@@ -38,9 +38,28 @@ const ATTRIBUTES: [(&str, u64, u64); 18] = [
 ];
 
 /// Options of the superblock that are set as flags, and those that are their absence.
-const SUPERBLOCK: [&str; 8] = ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "iversion", "acl"];
+const SUPERBLOCK: [&str; 8] = [
+    "sync",
+    "async",
+    "dirsync",
+    "lazytime",
+    "nolazytime",
+    "mand",
+    "iversion",
+    "acl",
+];
 const DEFAULTS: [&str; 11] = [
-    "defaults", "nomand", "noiversion", "loud", "silent", "noacl", "nofail", "auto", "noauto", "bind", "rbind",
+    "defaults",
+    "nomand",
+    "noiversion",
+    "loud",
+    "silent",
+    "noacl",
+    "nofail",
+    "auto",
+    "noauto",
+    "bind",
+    "rbind",
 ];
 
 /// A mount's options, sorted.
@@ -60,6 +79,33 @@ pub(super) struct Options {
     pub(super) superblock_readonly: bool,
     /// Whether what the image has there is copied into the new file system.
     pub(super) copy_up: bool,
+}
+
+/// Every option that is understood here, for `features`.
+pub(crate) fn known() -> Vec<String> {
+    let plain = ATTRIBUTES.iter().map(|(name, _, _)| (*name).to_owned());
+    let recursive = ATTRIBUTES.iter().map(|(name, _, _)| format!("r{name}"));
+    let propagation = [
+        "shared",
+        "slave",
+        "private",
+        "unbindable",
+        "rshared",
+        "rslave",
+        "rprivate",
+        "runbindable",
+    ];
+    let others = SUPERBLOCK
+        .iter()
+        .chain(&DEFAULTS)
+        .chain(&propagation)
+        .chain(&["tmpcopyup"]);
+    let mut all: Vec<String> = plain
+        .chain(recursive)
+        .chain(others.map(|name| (*name).to_owned()))
+        .collect();
+    all.sort();
+    all
 }
 
 /// The propagation that a word names, and whether it holds for all below.
@@ -88,14 +134,19 @@ pub(super) fn sort(field: &str, mount: &Mount<'_>) -> Result<Options, Error> {
             "rbind" => options.bind = Some(true),
             "tmpcopyup" => options.copy_up = true,
             "remount" | "idmap" | "ridmap" | "copy-symlink" => {
-                return Err(Error::refused(format!("{field}.options"), format!("{option:?} is not supported yet")));
+                return Err(Error::refused(
+                    format!("{field}.options"),
+                    format!("{option:?} is not supported yet"),
+                ));
             }
             "" => {}
             _ if attribute(&mut options, option) || DEFAULTS.contains(&option) => {}
             _ if SUPERBLOCK.contains(&option) => options.data.push((text(field, option)?, None)),
             _ => match (propagation(option), option.split_once('=')) {
                 (Some(found), _) => options.propagation = Some(found),
-                (None, Some((key, value))) => options.data.push((text(field, key)?, Some(text(field, value)?))),
+                (None, Some((key, value))) => {
+                    options.data.push((text(field, key)?, Some(text(field, value)?)))
+                }
                 (None, None) => options.data.push((text(field, option)?, None)),
             },
         }
@@ -139,8 +190,22 @@ mod tests {
 
     #[test]
     fn a_later_word_takes_back_an_earlier_one() {
-        assert_eq!(sorted(&["ro", "rw"]).attr, MountAttr { set: 0, clear: RDONLY, propagation: 0 });
-        assert_eq!(sorted(&["suid", "nosuid"]).attr, MountAttr { set: NOSUID, clear: 0, propagation: 0 });
+        assert_eq!(
+            sorted(&["ro", "rw"]).attr,
+            MountAttr {
+                set: 0,
+                clear: RDONLY,
+                propagation: 0
+            }
+        );
+        assert_eq!(
+            sorted(&["suid", "nosuid"]).attr,
+            MountAttr {
+                set: NOSUID,
+                clear: 0,
+                propagation: 0
+            }
+        );
     }
 
     #[test]
@@ -148,7 +213,14 @@ mod tests {
         assert_eq!(sorted(&["relatime"]).attr.clear, ATIME);
         assert!(sorted(&["relatime"]).recursive.is_empty());
         assert_eq!(sorted(&["rro"]).recursive.set, RDONLY);
-        assert_eq!(sorted(&["rnoatime"]).recursive, MountAttr { set: NOATIME, clear: ATIME, propagation: 0 });
+        assert_eq!(
+            sorted(&["rnoatime"]).recursive,
+            MountAttr {
+                set: NOATIME,
+                clear: ATIME,
+                propagation: 0
+            }
+        );
     }
 
     #[test]

@@ -54,11 +54,20 @@ pub(crate) fn from_process(
     if user.uid == u32::MAX || user.gid == u32::MAX || user.additional_gids.contains(&u32::MAX) {
         return Err(Error::refused(format!("{field}.user"), "4294967295 is no id"));
     }
-    if let Some(adjustment) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-        return Err(Error::refused(format!("{field}.oomScoreAdj"), format!("{adjustment} is not in -1000..=1000")));
+    if let Some(adjustment) = process
+        .oom_score_adj
+        .filter(|score| !(-1000..=1000).contains(score))
+    {
+        return Err(Error::refused(
+            format!("{field}.oomScoreAdj"),
+            format!("{adjustment} is not in -1000..=1000"),
+        ));
     }
     if let Some(umask) = user.umask.filter(|umask| *umask > 0o777) {
-        return Err(Error::refused(format!("{field}.user.umask"), format!("{umask:o} is more than 777")));
+        return Err(Error::refused(
+            format!("{field}.user.umask"),
+            format!("{umask:o} is more than 777"),
+        ));
     }
     let capabilities = process.capabilities.as_ref();
     Ok(ProcessPlan {
@@ -69,7 +78,8 @@ pub(crate) fn from_process(
         gid: user.gid,
         groups: user.additional_gids.clone(),
         umask: user.umask.unwrap_or(0o022),
-        capabilities: capabilities.map(|sets| capabilities::parse(&format!("{field}.capabilities"), sets, warnings)),
+        capabilities: capabilities
+            .map(|sets| capabilities::parse(&format!("{field}.capabilities"), sets, warnings)),
         rlimits: rlimits(field, process)?,
         oom_score_adj: process.oom_score_adj,
         no_new_privileges: process.no_new_privileges,
@@ -79,7 +89,8 @@ pub(crate) fn from_process(
 }
 
 fn refuse_unbuilt(field: &str, process: &Process<'_>) -> Result<(), Error> {
-    let named = |label: &Option<crate::spec::Text<'_>>| label.as_deref().is_some_and(|label| !label.is_empty());
+    let named =
+        |label: &Option<crate::spec::Text<'_>>| label.as_deref().is_some_and(|label| !label.is_empty());
     let unbuilt = [
         ("apparmorProfile", named(&process.apparmor_profile)),
         ("selinuxLabel", named(&process.selinux_label)),
@@ -94,7 +105,10 @@ fn refuse_unbuilt(field: &str, process: &Process<'_>) -> Result<(), Error> {
 }
 
 fn strings(field: &str, list: &[crate::spec::Text<'_>]) -> Result<Vec<CString>, Error> {
-    list.iter().enumerate().map(|(index, value)| text(format!("{field}[{index}]"), value)).collect()
+    list.iter()
+        .enumerate()
+        .map(|(index, value)| text(format!("{field}[{index}]"), value))
+        .collect()
 }
 
 fn environment(field: &str, process: &Process<'_>) -> Result<Vec<CString>, Error> {
@@ -113,7 +127,11 @@ fn cwd(field: &str, process: &Process<'_>) -> Result<CString, Error> {
         return Err(Error::refused(format!("{field}.cwd"), why));
     }
     let inside = inside(&format!("{field}.cwd"), &process.cwd)?;
-    let path = if inside.as_bytes() == b"." { "/".to_owned() } else { format!("/{}", inside.to_string_lossy()) };
+    let path = if inside.as_bytes() == b"." {
+        "/".to_owned()
+    } else {
+        format!("/{}", inside.to_string_lossy())
+    };
     text(format!("{field}.cwd"), &path)
 }
 
@@ -122,15 +140,24 @@ fn rlimits(field: &str, process: &Process<'_>) -> Result<Vec<RlimitPlan>, Error>
     for (index, limit) in process.rlimits.iter().enumerate() {
         let name = &*limit.kind;
         let kind = || format!("{field}.rlimits[{index}].type");
-        let resource = rlimit(name).ok_or_else(|| Error::refused(kind(), format!("unknown limit {name:?}")))?;
+        let resource =
+            rlimit(name).ok_or_else(|| Error::refused(kind(), format!("unknown limit {name:?}")))?;
         if limits.iter().any(|earlier| earlier.name == name) {
             return Err(Error::refused(kind(), format!("{name:?} is named twice")));
         }
         if limit.soft > limit.hard {
-            let why = format!("the soft limit {} is above the hard one {}", limit.soft, limit.hard);
+            let why = format!(
+                "the soft limit {} is above the hard one {}",
+                limit.soft, limit.hard
+            );
             return Err(Error::refused(format!("{field}.rlimits[{index}]"), why));
         }
-        limits.push(RlimitPlan { resource, name: name.to_owned(), soft: limit.soft, hard: limit.hard });
+        limits.push(RlimitPlan {
+            resource,
+            name: name.to_owned(),
+            soft: limit.soft,
+            hard: limit.hard,
+        });
     }
     Ok(limits)
 }
@@ -158,13 +185,18 @@ fn rlimit(name: &str) -> Option<Resource> {
 }
 
 pub(super) fn personality(linux: &Linux<'_>) -> Result<Option<u64>, Error> {
-    let Some(personality) = &linux.personality else { return Ok(None) };
+    let Some(personality) = &linux.personality else {
+        return Ok(None);
+    };
     if !personality.flags.is_empty() {
         return Err(Error::refused("linux.personality.flags", "none is known"));
     }
     match &*personality.domain {
         "LINUX" => Ok(Some(0)),
         "LINUX32" => Ok(Some(8)),
-        other => Err(Error::refused("linux.personality.domain", format!("unknown domain {other:?}"))),
+        other => Err(Error::refused(
+            "linux.personality.domain",
+            format!("unknown domain {other:?}"),
+        )),
     }
 }

@@ -34,21 +34,35 @@ const OF_IPC: [&str; 9] = [
 ];
 
 pub(super) fn from_linux(linux: &Linux<'_>, namespaces: &Namespaces) -> Result<Vec<SysctlPlan>, Error> {
-    linux.sysctl.iter().map(|(key, value)| from_pair(key, value, namespaces)).collect()
+    linux
+        .sysctl
+        .iter()
+        .map(|(key, value)| from_pair(key, value, namespaces))
+        .collect()
 }
 
 fn from_pair(key: &str, value: &str, namespaces: &Namespaces) -> Result<SysctlPlan, Error> {
     let field = || format!("linux.sysctl[{key:?}]");
     // `net.ipv4.conf.eth0/1.forwarding` and `net/ipv4/conf/eth0.1/forwarding` are the same key.
-    let slashes_first = key.find(['.', '/']).is_some_and(|place| key.as_bytes().get(place) == Some(&b'/'));
+    let slashes_first = key
+        .find(['.', '/'])
+        .is_some_and(|place| key.as_bytes().get(place) == Some(&b'/'));
     let swap = |letter| match letter {
         '.' => '/',
         '/' => '.',
         other => other,
     };
-    let path: String = if slashes_first { key.to_owned() } else { key.chars().map(swap).collect() };
+    let path: String = if slashes_first {
+        key.to_owned()
+    } else {
+        key.chars().map(swap).collect()
+    };
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "_-./:@".contains(letter);
-    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") || !path.chars().all(allowed) {
+    if path
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+        || !path.chars().all(allowed)
+    {
         return Err(Error::refused(field(), "is no name of a kernel parameter"));
     }
     let dotted = path.replace('/', ".");
@@ -59,15 +73,29 @@ fn from_pair(key: &str, value: &str, namespaces: &Namespaces) -> Result<SysctlPl
     } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {
         flag::UTS
     } else {
-        return Err(Error::refused(field(), "is not of a namespace: it would change the host"));
+        return Err(Error::refused(
+            field(),
+            "is not of a namespace: it would change the host",
+        ));
     };
     if !namespaces.own(flag) {
-        return Err(Error::refused(field(), "needs a namespace of its own, else it would change the host"));
+        return Err(Error::refused(
+            field(),
+            "needs a namespace of its own, else it would change the host",
+        ));
     }
     if value.len() > 4096 || value.chars().any(|letter| letter.is_control() && letter != '\t') {
-        return Err(Error::refused(field(), "the value holds a control character or is too long"));
+        return Err(Error::refused(
+            field(),
+            "the value holds a control character or is too long",
+        ));
     }
-    Ok(SysctlPlan { key: key.to_owned(), path: text(field(), &path)?, value: value.to_owned(), flag })
+    Ok(SysctlPlan {
+        key: key.to_owned(),
+        path: text(field(), &path)?,
+        value: value.to_owned(),
+        flag,
+    })
 }
 
 #[cfg(test)]
@@ -75,7 +103,10 @@ mod tests {
     use super::*;
 
     fn all() -> Namespaces {
-        Namespaces { new: flag::NETWORK | flag::IPC | flag::UTS, join: Vec::new() }
+        Namespaces {
+            new: flag::NETWORK | flag::IPC | flag::UTS,
+            join: Vec::new(),
+        }
     }
 
     #[test]
@@ -103,7 +134,12 @@ mod tests {
 
     #[test]
     fn a_key_without_a_namespace_of_its_own_is_refused() {
-        let refusal = from_pair("net.ipv4.ip_forward", "1", &Namespaces::default()).unwrap_err().to_string();
-        assert!(refusal.starts_with("linux.sysctl[\"net.ipv4.ip_forward\"]: needs a namespace"), "{refusal}");
+        let refusal = from_pair("net.ipv4.ip_forward", "1", &Namespaces::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.starts_with("linux.sysctl[\"net.ipv4.ip_forward\"]: needs a namespace"),
+            "{refusal}"
+        );
     }
 }

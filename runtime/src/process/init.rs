@@ -42,7 +42,6 @@ pub(crate) struct Init<'a> {
 
 /// Runs the child. It ends as the program, or with a message to whoever waits.
 pub(crate) fn run(init: &Init<'_>) -> ! {
-    sys::reset_signals();
     // Nobody is left to be told once the gate is open, except who opened it.
     let found = match prepare(init) {
         Err(failure) => {
@@ -57,9 +56,8 @@ pub(crate) fn run(init: &Init<'_>) -> ! {
         sys::exit_now(1)
     };
     tell(init.socket, Message::Reached(Stage::Ready));
-    let starter = match await_start(gate) {
-        Ok(starter) => starter,
-        Err(_) => sys::exit_now(1),
+    let Ok(starter) = await_start(gate) else {
+        sys::exit_now(1)
     };
     tell(&starter, Message::Failed(finish(init, &found)));
     sys::exit_now(1)
@@ -126,9 +124,18 @@ fn enter_root(init: &Init<'_>, user_namespace: bool) -> Result<(), Failure> {
         (if allowed { Ok(()) } else { Err(Errno::CANCELED) }).during(Phase::AwaitRuntimeHooks)?;
     }
     if let Some(hooks) = plan.hooks {
-        hooks::run_in_child(&hooks.create_container, init.hook_state, Phase::CreateContainerHook)?;
+        hooks::run_in_child(
+            &hooks.create_container,
+            init.hook_state,
+            Phase::CreateContainerHook,
+        )?;
     }
-    let cwd = plan.process.cwd.to_bytes().strip_prefix(b"/").filter(|cwd| !cwd.is_empty());
+    let cwd = plan
+        .process
+        .cwd
+        .to_bytes()
+        .strip_prefix(b"/")
+        .filter(|cwd| !cwd.is_empty());
     if let Some(cwd) = cwd.and_then(|cwd| std::ffi::CString::new(cwd).ok()) {
         // A folder that cannot be made shows, as missing, when it is entered.
         let _ = rootfs::create_dirs(root.as_fd(), &cwd, false);
@@ -149,7 +156,9 @@ fn terminal(
     root: BorrowedFd<'_>,
     devpts: Option<OwnedFd>,
 ) -> Result<Option<pty::Pty>, Failure> {
-    let Some(socket) = init.console.filter(|_| init.plan.process.terminal) else { return Ok(None) };
+    let Some(socket) = init.console.filter(|_| init.plan.process.terminal) else {
+        return Ok(None);
+    };
     let devpts = match devpts {
         Some(devpts) => devpts,
         None => pty::host_devpts().during(Phase::Console)?,
@@ -198,7 +207,8 @@ fn await_start(gate: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// From the start to the program.
 fn finish(init: &Init<'_>, found: &program::Found) -> Failure {
     if let Some(hooks) = init.plan.hooks
-        && let Err(failure) = hooks::run_in_child(&hooks.start_container, init.hook_state, Phase::StartContainerHook)
+        && let Err(failure) =
+            hooks::run_in_child(&hooks.start_container, init.hook_state, Phase::StartContainerHook)
     {
         return failure;
     }

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 
 /// What the child was doing, in the order in which it does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the texts are in `words`")]
 pub(crate) enum Phase {
     AwaitMaps,
     BecomeRoot,
@@ -68,20 +67,65 @@ pub(crate) enum Phase {
 const PHASES: [Phase; 52] = {
     use Phase::{
         AwaitMaps, AwaitRuntimeHooks, BecomeRoot, BoundingSet, Capabilities, Console, ConsoleSend,
-        CreateContainerHook, Cwd, CwdOutside, Descriptors, DevSymlinks, DeviceCreate, DeviceDestination, Domainname,
-        Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp, Mask, MaskSource,
-        MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination, MountOption, MountRefused,
-        MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, Personality, Pivot, Propagation, ReadonlyPath,
-        Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp, Session, StartContainerHook, SysctlOpen, SysctlWrite,
-        Uid, Umask,
+        CreateContainerHook, Cwd, CwdOutside, Descriptors, DevSymlinks, DeviceCreate, DeviceDestination,
+        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp, Mask,
+        MaskSource, MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination, MountOption,
+        MountRefused, MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, Personality, Pivot,
+        Propagation, ReadonlyPath, Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp, Session,
+        StartContainerHook, SysctlOpen, SysctlWrite, Uid, Umask,
     };
     [
-        AwaitMaps, BecomeRoot, JoinNamespace, JoinCgroup, NewCgroupNamespace, Session, Keyring, Propagation,
-        RootOpen, RootAttach, MountSource, MountDestination, MountRefused, MountCreate, MountOption,
-        MountAttributes, MountAttach, MountCopyUp, DeviceDestination, DeviceCreate, DevSymlinks, MaskSource, Mask,
-        ReadonlyPath, Hostname, Domainname, SysctlOpen, SysctlWrite, AwaitRuntimeHooks, CreateContainerHook, Pivot,
-        RootReadonly, Console, ConsoleSend, Personality, Descriptors, Umask, Rlimit, Cwd, CwdOutside, Groups, Gid,
-        Uid, BoundingSet, Capabilities, NoNewPrivileges, LookUp, NotInPath, Gate, StartContainerHook, Seccomp,
+        AwaitMaps,
+        BecomeRoot,
+        JoinNamespace,
+        JoinCgroup,
+        NewCgroupNamespace,
+        Session,
+        Keyring,
+        Propagation,
+        RootOpen,
+        RootAttach,
+        MountSource,
+        MountDestination,
+        MountRefused,
+        MountCreate,
+        MountOption,
+        MountAttributes,
+        MountAttach,
+        MountCopyUp,
+        DeviceDestination,
+        DeviceCreate,
+        DevSymlinks,
+        MaskSource,
+        Mask,
+        ReadonlyPath,
+        Hostname,
+        Domainname,
+        SysctlOpen,
+        SysctlWrite,
+        AwaitRuntimeHooks,
+        CreateContainerHook,
+        Pivot,
+        RootReadonly,
+        Console,
+        ConsoleSend,
+        Personality,
+        Descriptors,
+        Umask,
+        Rlimit,
+        Cwd,
+        CwdOutside,
+        Groups,
+        Gid,
+        Uid,
+        BoundingSet,
+        Capabilities,
+        NoNewPrivileges,
+        LookUp,
+        NotInPath,
+        Gate,
+        StartContainerHook,
+        Seccomp,
         Execute,
     ]
 };
@@ -209,11 +253,18 @@ mod tests {
     #[test]
     fn every_message_survives_the_wire() {
         for phase in PHASES {
-            let message = Message::Failed(Failure { phase, step: 513, errno: Errno::NOENT });
+            let message = Message::Failed(Failure {
+                phase,
+                step: 513,
+                errno: Errno::NOENT,
+            });
             assert_eq!(Message::decode(message.encode()), Some(message));
         }
         for stage in [Stage::Namespaces, Stage::Ready] {
-            assert_eq!(Message::decode(Message::Reached(stage).encode()), Some(Message::Reached(stage)));
+            assert_eq!(
+                Message::decode(Message::Reached(stage).encode()),
+                Some(Message::Reached(stage))
+            );
         }
     }
 

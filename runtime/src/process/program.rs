@@ -33,6 +33,8 @@ pub(crate) struct Runnable<'a> {
     pub(crate) personality: Option<u64>,
     /// How many descriptors above the standard three the program inherits.
     pub(crate) preserved: u32,
+    /// Descriptors that are needed until the program starts.
+    pub(crate) kept: Vec<BorrowedFd<'a>>,
     /// Whether the parent has set the limits.
     pub(crate) limits_set: bool,
 }
@@ -45,12 +47,14 @@ pub(crate) struct Found {
 }
 
 /// Becomes the user with the rights the plan gives, in its folder, and looks the program up.
+///
+/// First of all it closes what leads back to the host.
 pub(crate) fn become_user(runnable: &Runnable<'_>) -> Result<Found, Failure> {
     let process = runnable.process;
     if let Some(domain) = runnable.personality {
         sys::personality(domain).during(Phase::Personality)?;
     }
-    sys::close_range_cloexec(3).during(Phase::Descriptors)?;
+    sys::close_all_but(3 + runnable.preserved, &runnable.kept).during(Phase::Descriptors)?;
     umask(Mode::from_raw_mode(process.umask));
     if !runnable.limits_set {
         set_limits(process)?;
@@ -63,7 +67,11 @@ pub(crate) fn become_user(runnable: &Runnable<'_>) -> Result<Found, Failure> {
     switch_ids(process)?;
     set_keep_capabilities(false).during(Phase::Capabilities)?;
     // Without no_new_privs a filter needs CAP_SYS_ADMIN; it is given back right after.
-    let extra = if runnable.seccomp.is_some() && !process.no_new_privileges { CAP_SYS_ADMIN } else { 0 };
+    let extra = if runnable.seccomp.is_some() && !process.no_new_privileges {
+        CAP_SYS_ADMIN
+    } else {
+        0
+    };
     capabilities::apply(&runnable.capabilities, extra).during(Phase::Capabilities)?;
     match entered {
         Ok(()) => {}
@@ -81,13 +89,18 @@ pub(crate) fn become_user(runnable: &Runnable<'_>) -> Result<Found, Failure> {
 
 /// Becomes the program. Comes back only with the reason why not.
 pub(crate) fn execute(runnable: &Runnable<'_>, found: &Found) -> Failure {
-    let failed = |phase, errno| Failure { phase, step: 0, errno };
+    let failed = |phase, errno| Failure {
+        phase,
+        step: 0,
+        errno,
+    };
     for number in 3..3 + runnable.preserved {
         // These were left open by the caller for the program.
         if let Err(errno) = sys::keep_across_exec(number) {
             return failed(Phase::Descriptors, errno);
         }
     }
+    sys::reset_signals();
     if let Some(program) = runnable.seccomp {
         if let Err(errno) = sys::install_seccomp(&program.instructions, program.flags) {
             return failed(Phase::Seccomp, errno);
@@ -114,7 +127,10 @@ pub(crate) fn set_limits(process: &ProcessPlan) -> Result<(), Failure> {
 /// A limit in the kernel's form: the largest number is none.
 pub(crate) fn rlimit(soft: u64, hard: u64) -> Rlimit {
     let finite = |value: u64| (value != u64::MAX).then_some(value);
-    Rlimit { current: finite(soft), maximum: finite(hard) }
+    Rlimit {
+        current: finite(soft),
+        maximum: finite(hard),
+    }
 }
 
 fn switch_ids(process: &ProcessPlan) -> Result<(), Failure> {
@@ -131,11 +147,20 @@ fn switch_ids(process: &ProcessPlan) -> Result<(), Failure> {
 
 /// Gives the standard streams to the user, so that it can open `/dev/stdout` again.
 fn own_streams(uid: u32) {
-    let streams: [BorrowedFd<'_>; 3] = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let streams: [BorrowedFd<'_>; 3] = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
     for stream in streams {
         let Ok(found) = fstat(stream) else { continue };
         let kind = FileType::from_raw_mode(found.st_mode);
-        if found.st_uid == uid || !matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::Socket) {
+        if found.st_uid == uid
+            || !matches!(
+                kind,
+                FileType::Fifo | FileType::CharacterDevice | FileType::Socket
+            )
+        {
             continue;
         }
         // The host's /dev/null is everyone's.
@@ -157,7 +182,9 @@ fn check_cwd() -> Result<(), Failure> {
 
 fn value<'a>(env: &'a [CString], name: &[u8]) -> Option<&'a [u8]> {
     // The last one counts, as for getenv after setenv.
-    env.iter().rev().find_map(|variable| variable.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
+    env.iter()
+        .rev()
+        .find_map(|variable| variable.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
 }
 
 fn environment(process: &ProcessPlan) -> Vec<CString> {

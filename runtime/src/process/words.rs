@@ -10,7 +10,9 @@ use crate::{
 pub(crate) fn of_init(plan: &Plan<'_>, failure: Failure) -> Error {
     let step = failure.step;
     let doing = match failure.phase {
-        Phase::AwaitMaps | Phase::BecomeRoot => "linux.uidMappings: become root of the user namespace".to_owned(),
+        Phase::AwaitMaps | Phase::BecomeRoot => {
+            "linux.uidMappings: become root of the user namespace".to_owned()
+        }
         Phase::JoinNamespace => join(plan, step),
         Phase::JoinCgroup => "linux.cgroupsPath: join the cgroup".to_owned(),
         Phase::NewCgroupNamespace => "linux.namespaces: make a cgroup namespace".to_owned(),
@@ -45,12 +47,19 @@ pub(crate) fn of_init(plan: &Plan<'_>, failure: Failure) -> Error {
         Phase::Seccomp => "linux.seccomp: install the filter".to_owned(),
         _ => return of_process("process", &plan.process, failure),
     };
-    Error::System { doing, errno: failure.errno }
+    Error::System {
+        doing,
+        errno: failure.errno,
+    }
 }
 
 /// The failure of a process that joins, or of the part that both kinds have in common.
 pub(crate) fn of_process(field: &str, process: &ProcessPlan, failure: Failure) -> Error {
-    let program = process.args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
+    let program = process
+        .args
+        .first()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let doing = match failure.phase {
         Phase::JoinNamespace => "join the container's namespaces".to_owned(),
         Phase::JoinCgroup => "join the container's cgroup".to_owned(),
@@ -63,12 +72,18 @@ pub(crate) fn of_process(field: &str, process: &ProcessPlan, failure: Failure) -
         Phase::Rlimit => match process.rlimits.get(usize::from(failure.step)) {
             Some(limit) => {
                 let (name, soft, hard) = (&limit.name, limit.soft, limit.hard);
-                format!("{field}.rlimits[{}]: set {name} to {soft}, at most {hard}", failure.step)
+                format!(
+                    "{field}.rlimits[{}]: set {name} to {soft}, at most {hard}",
+                    failure.step
+                )
             }
             None => format!("{field}.rlimits: set"),
         },
         Phase::Cwd => format!("{field}.cwd: enter {:?}", process.cwd),
-        Phase::CwdOutside => format!("{field}.cwd: {:?} is outside of the container's root", process.cwd),
+        Phase::CwdOutside => format!(
+            "{field}.cwd: {:?} is outside of the container's root",
+            process.cwd
+        ),
         Phase::Groups => format!("{field}.user.additionalGids: set"),
         Phase::Gid => format!("{field}.user.gid: become {}", process.gid),
         Phase::Uid => format!("{field}.user.uid: become {}", process.uid),
@@ -76,13 +91,18 @@ pub(crate) fn of_process(field: &str, process: &ProcessPlan, failure: Failure) -
         Phase::Capabilities => format!("{field}.capabilities: set"),
         Phase::NoNewPrivileges => format!("{field}.noNewPrivileges: set"),
         Phase::NotInPath => {
-            return Error::Other(format!("{field}.args: exec: {program:?}: executable file not found in $PATH"));
+            return Error::Other(format!(
+                "{field}.args: exec: {program:?}: executable file not found in $PATH"
+            ));
         }
         Phase::LookUp => format!("{field}.args: exec: {program:?}: stat {program}"),
         Phase::Seccomp => "linux.seccomp: install the filter".to_owned(),
         _ => format!("{field}.args: exec: {program:?}"),
     };
-    Error::System { doing, errno: failure.errno }
+    Error::System {
+        doing,
+        errno: failure.errno,
+    }
 }
 
 fn join(plan: &Plan<'_>, step: u16) -> String {
@@ -93,12 +113,16 @@ fn join(plan: &Plan<'_>, step: u16) -> String {
 }
 
 fn mount(plan: &Plan<'_>, phase: Phase, step: u16) -> String {
-    let Some(mount) = plan.mounts.iter().find(|mount| mount.index == step) else { return "mounts".to_owned() };
+    let Some(mount) = plan.mounts.iter().find(|mount| mount.index == step) else {
+        return "mounts".to_owned();
+    };
     let destination = format!("/{}", mount.destination.to_string_lossy());
     let what = kind(mount);
     match phase {
         Phase::MountSource => format!("mounts[{step}].source: open {what}"),
-        Phase::MountDestination => format!("mounts[{step}].destination: open {destination:?} inside the root"),
+        Phase::MountDestination => {
+            format!("mounts[{step}].destination: open {destination:?} inside the root")
+        }
         Phase::MountRefused => format!("mounts[{step}].source: {what} cannot cover /proc"),
         Phase::MountOption => format!("mounts[{step}].options: configure {what}"),
         Phase::MountAttributes => format!("mounts[{step}].options: set the attributes of {destination:?}"),
@@ -118,7 +142,9 @@ fn kind(mount: &MountPlan) -> String {
 fn device(plan: &Plan<'_>, step: u16) -> String {
     match plan.devices.get(usize::from(step)) {
         Some(device) => {
-            let field = device.index.map_or(String::new(), |index| format!("linux.devices[{index}]: "));
+            let field = device
+                .index
+                .map_or(String::new(), |index| format!("linux.devices[{index}]: "));
             format!("{field}make the device \"/{}\"", device.path.to_string_lossy())
         }
         None => "linux.devices: make them".to_owned(),
@@ -137,6 +163,8 @@ fn hook(plan: &Plan<'_>, kind: &str, step: u16) -> String {
         "createContainer" => &hooks.create_container,
         _ => &hooks.start_container,
     });
-    let path = list.and_then(|list| list.get(usize::from(step))).map(|hook| &*hook.path);
+    let path = list
+        .and_then(|list| list.get(usize::from(step)))
+        .map(|hook| &*hook.path);
     format!("hooks.{kind}[{step}]: run {:?}", path.unwrap_or_default())
 }

@@ -9,8 +9,8 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, fstat, fstatfs, openat},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-        fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+        fsmount, fsopen,
     },
 };
 
@@ -34,7 +34,11 @@ pub(crate) fn mount_all(plan: &Plan<'_>, root: BorrowedFd<'_>, layout: &Layout) 
     let mut mounted = Mounted::default();
     for mount in &plan.mounts {
         match &mount.kind {
-            MountKind::Bind { source, recursive, procfs_only } => {
+            MountKind::Bind {
+                source,
+                recursive,
+                procfs_only,
+            } => {
                 bind(mount, root, source, *recursive, *procfs_only)?;
             }
             MountKind::New(fs) => {
@@ -42,7 +46,11 @@ pub(crate) fn mount_all(plan: &Plan<'_>, root: BorrowedFd<'_>, layout: &Layout) 
                 let detached = match new_detached(fs, attributes(mount)) {
                     // A user namespace without its own network namespace may not make a sysfs.
                     Err((Errno::PERM, _)) if fs.kind.as_c_str() == c"sysfs" => host_sysfs(mount)?,
-                    other => other.map_err(|(errno, phase)| Failure { phase, step: mount.index, errno })?,
+                    other => other.map_err(|(errno, phase)| Failure {
+                        phase,
+                        step: mount.index,
+                        errno,
+                    })?,
                 };
                 if fs.copy_up {
                     copy_up::copy(place.as_fd(), detached.as_fd()).at(Phase::MountCopyUp, mount.index)?;
@@ -111,12 +119,19 @@ fn file(mount: &MountPlan, root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// Sets what holds for all below and the propagation, then attaches.
-pub(super) fn finish(mount: &MountPlan, detached: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(super) fn finish(
+    mount: &MountPlan,
+    detached: BorrowedFd<'_>,
+    place: BorrowedFd<'_>,
+) -> Result<(), Failure> {
     if !mount.recursive.is_empty() {
         mount_setattr(detached, &mount.recursive, true).at(Phase::MountAttributes, mount.index)?;
     }
     if let Some((propagation, recursive)) = mount.propagation {
-        let attr = MountAttr { propagation, ..MountAttr::default() };
+        let attr = MountAttr {
+            propagation,
+            ..MountAttr::default()
+        };
         mount_setattr(detached, &attr, recursive).at(Phase::MountAttributes, mount.index)?;
     }
     attach(detached, place).at(Phase::MountAttach, mount.index)

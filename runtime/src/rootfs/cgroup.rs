@@ -8,7 +8,9 @@ use std::{
 use rustix::{
     fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat},
     io::Errno,
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    },
 };
 
 use super::{
@@ -48,20 +50,32 @@ pub(super) fn mount(
         copy_up: false,
     };
     let born = attributes(mount).difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let folder = new_detached(&tmpfs, born).map_err(|(errno, phase)| Failure { phase, step: mount.index, errno })?;
+    let folder = new_detached(&tmpfs, born).map_err(|(errno, phase)| Failure {
+        phase,
+        step: mount.index,
+        errno,
+    })?;
     // The hierarchies go on the folder once it is part of the tree.
     finish(mount, folder.as_fd(), place)?;
     for hierarchy in &layout.hierarchies {
         one(hierarchy, own, attributes(mount), folder.as_fd()).at(Phase::MountCreate, mount.index)?;
     }
     if fs.readonly {
-        let readonly = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        let readonly = MountAttr {
+            set: libc::MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        };
         mount_setattr(&folder, &readonly, false).at(Phase::MountAttributes, mount.index)?;
     }
     Ok(())
 }
 
-fn one(hierarchy: &Hierarchy, own: bool, attributes: MountAttrFlags, folder: BorrowedFd<'_>) -> Result<(), Errno> {
+fn one(
+    hierarchy: &Hierarchy,
+    own: bool,
+    attributes: MountAttrFlags,
+    folder: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     let name = hierarchy.mount_name();
     mkdirat(folder, name.as_str(), Mode::from_raw_mode(0o755))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -86,7 +100,10 @@ fn view(
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let host = openat(CWD, hierarchy.container_path(), flags, Mode::empty())?;
         let detached = clone_tree(host.as_fd(), false)?;
-        let attr = MountAttr { set: attributes.bits().into(), ..MountAttr::default() };
+        let attr = MountAttr {
+            set: attributes.bits().into(),
+            ..MountAttr::default()
+        };
         mount_setattr(&detached, &attr, false)?;
         return Ok(detached);
     }

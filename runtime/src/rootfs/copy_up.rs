@@ -7,8 +7,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, mkdirat, mknodat, openat, readlinkat,
-        sendfile, statat, symlinkat,
+        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, mkdirat, mknodat, openat,
+        readlinkat, sendfile, statat, symlinkat,
     },
     io::Errno,
 };
@@ -33,7 +33,13 @@ fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> Result<(
         }
         let stat = statat(&from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         copy_entry(from.as_fd(), to, name, &stat, depth)?;
-        chownat(to, name, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+        chownat(
+            to,
+            name,
+            Some(Uid::from_raw(stat.st_uid)),
+            Some(Gid::from_raw(stat.st_gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
     }
     Ok(())
 }
@@ -51,7 +57,10 @@ fn copy_entry(
         FileType::Directory => {
             mkdirat(to, name, Mode::from_raw_mode(0o700))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | nofollow;
-            let (inner, copy) = (openat(from, name, flags, Mode::empty())?, openat(to, name, flags, Mode::empty())?);
+            let (inner, copy) = (
+                openat(from, name, flags, Mode::empty())?,
+                openat(to, name, flags, Mode::empty())?,
+            );
             copy_folder(inner.as_fd(), copy.as_fd(), depth)?;
             fchmod(&copy, mode)
         }

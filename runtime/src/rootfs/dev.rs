@@ -7,8 +7,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat, statat,
-        symlinkat, unlinkat,
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat,
+        statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -21,7 +21,11 @@ use crate::{
 
 /// Makes the plan's devices. In a user namespace, where none can be made, the host's are bound instead.
 pub(crate) fn make_devices(plan: &Plan<'_>, root: BorrowedFd<'_>, bind: bool) -> Result<(), Failure> {
-    let below_dev = |path: &CStr| path.to_bytes().strip_prefix(b"dev/").is_some_and(|name| !name.contains(&b'/'));
+    let below_dev = |path: &CStr| {
+        path.to_bytes()
+            .strip_prefix(b"dev/")
+            .is_some_and(|name| !name.contains(&b'/'))
+    };
     let dev = if plan.devices.is_empty() {
         None
     } else {
@@ -29,7 +33,9 @@ pub(crate) fn make_devices(plan: &Plan<'_>, root: BorrowedFd<'_>, bind: bool) ->
     };
     for (index, device) in plan.devices.iter().enumerate() {
         let step = u16::try_from(index).unwrap_or(u16::MAX);
-        let (parent, name) = parent_and_name(&device.path).ok_or(Errno::ISDIR).at(Phase::DeviceDestination, step)?;
+        let (parent, name) = parent_and_name(&device.path)
+            .ok_or(Errno::ISDIR)
+            .at(Phase::DeviceDestination, step)?;
         // Nearly all stand in /dev itself, which is opened once.
         let made = match &dev {
             Some(dev) if below_dev(&device.path) => make(device, dev.as_fd(), &name, bind),
@@ -48,7 +54,13 @@ fn make(device: &DevicePlan, parent: BorrowedFd<'_>, name: &CStr, bind: bool) ->
     if bind && device.kind != FileType::Fifo {
         return bind_host(device, parent, name, number);
     }
-    match mknodat(parent, name, device.kind, Mode::from_raw_mode(device.mode), number) {
+    match mknodat(
+        parent,
+        name,
+        device.kind,
+        Mode::from_raw_mode(device.mode),
+        number,
+    ) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -71,12 +83,20 @@ fn make(device: &DevicePlan, parent: BorrowedFd<'_>, name: &CStr, bind: bool) ->
 fn bind_host(device: &DevicePlan, parent: BorrowedFd<'_>, name: &CStr, number: u64) -> Result<(), Errno> {
     let mut path = b"/".to_vec();
     path.extend_from_slice(device.path.to_bytes());
-    let host = openat(CWD, path.as_slice(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let host = openat(
+        CWD,
+        path.as_slice(),
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let found = fstat(&host)?;
     if FileType::from_raw_mode(found.st_mode) != device.kind || found.st_rdev != number {
         return Err(Errno::NODEV);
     }
-    attach(clone_tree(host.as_fd(), false)?.as_fd(), empty_file(parent, name)?.as_fd())
+    attach(
+        clone_tree(host.as_fd(), false)?.as_fd(),
+        empty_file(parent, name)?.as_fd(),
+    )
 }
 
 /// An empty file to mount on, made or found; never through a link.
@@ -86,7 +106,12 @@ pub(crate) fn empty_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<rustix::
         Ok(_) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
-    let place = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let place = openat(
+        parent,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     match FileType::from_raw_mode(fstat(&place)?.st_mode) {
         FileType::Symlink => Err(Errno::LOOP),
         FileType::Directory => Err(Errno::ISDIR),

@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat},
     io::Errno,
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+        fsmount, fsopen,
+    },
 };
 
 use super::{attach, clone_tree, open_inside};
@@ -17,10 +20,19 @@ use crate::{
 
 /// The host's `/dev/null`, proven to be it: a character device, 1:3, not reached by a link.
 pub(crate) fn null_device() -> Result<OwnedFd, Errno> {
-    let null = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let null = openat(
+        CWD,
+        c"/dev/null",
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let found = fstat(&null)?;
     let device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
-    if device && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3) { Ok(null) } else { Err(Errno::NODEV) }
+    if device && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3) {
+        Ok(null)
+    } else {
+        Err(Errno::NODEV)
+    }
 }
 
 /// Masks and write-protects the plan's paths. What is not there needs no hiding.
@@ -41,7 +53,9 @@ pub(crate) fn hide_all(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<(), Fail
         let step = u16::try_from(index).unwrap_or(u16::MAX);
         match open_inside(root, path, OFlags::PATH, false) {
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            found => mask(found.at(Phase::Mask, step)?.as_fd(), null.as_fd(), &mut empty).at(Phase::Mask, step)?,
+            found => {
+                mask(found.at(Phase::Mask, step)?.as_fd(), null.as_fd(), &mut empty).at(Phase::Mask, step)?
+            }
         }
     }
     Ok(())
@@ -49,7 +63,10 @@ pub(crate) fn hide_all(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<(), Fail
 
 fn protect(place: BorrowedFd<'_>) -> Result<(), Errno> {
     let copy = clone_tree(place, true)?;
-    let readonly = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let readonly = MountAttr {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
     mount_setattr(&copy, &readonly, true)?;
     attach(copy.as_fd(), place)
 }
@@ -73,5 +90,9 @@ fn empty_folder() -> Result<OwnedFd, Errno> {
     fsconfig_set_string(&context, c"source", c"tmpfs")?;
     fsconfig_set_flag(&context, c"ro")?;
     fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )
 }

@@ -14,10 +14,10 @@ mod pivot;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use attach::mount_all;
-pub(crate) use dev::{make_devices, make_links};
-pub(crate) use hide::{hide_all, null_device};
+pub(crate) use dev::{empty_file, make_devices, make_links};
+pub(crate) use hide::hide_all;
 pub(crate) use path::{create_dirs, open_inside};
-pub(crate) use pivot::change;
+pub(crate) use pivot::{How, change};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -35,7 +35,15 @@ pub(crate) fn attach_root(plan: &Plan<'_>) -> Result<OwnedFd, Failure> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let host = openat(CWD, c"/", directory, Mode::empty()).during(Phase::Propagation)?;
     let propagation = plan.propagation.unwrap_or(libc::MS_SLAVE);
-    mount_setattr(&host, &MountAttr { propagation, ..MountAttr::default() }, true).during(Phase::Propagation)?;
+    mount_setattr(
+        &host,
+        &MountAttr {
+            propagation,
+            ..MountAttr::default()
+        },
+        true,
+    )
+    .during(Phase::Propagation)?;
     let place = openat(CWD, &plan.rootfs, directory, Mode::empty()).during(Phase::RootOpen)?;
     if propagation == libc::MS_SHARED {
         pivot::isolate_parent(place.as_fd()).during(Phase::Propagation)?;
@@ -43,6 +51,12 @@ pub(crate) fn attach_root(plan: &Plan<'_>) -> Result<OwnedFd, Failure> {
     let root = clone_tree(place.as_fd(), true).during(Phase::RootAttach)?;
     attach(root.as_fd(), place.as_fd()).during(Phase::RootAttach)?;
     Ok(root)
+}
+
+/// The root of a container without a mount namespace, where nothing can be attached.
+pub(crate) fn open_root(plan: &Plan<'_>) -> Result<OwnedFd, Failure> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, &plan.rootfs, directory, Mode::empty()).during(Phase::RootOpen)
 }
 
 /// A detached copy of the mount at a descriptor.
@@ -63,6 +77,9 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
 
 /// Makes the root itself read-only.
 pub(crate) fn make_readonly(root: impl AsFd) -> Result<(), Failure> {
-    let attr = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
     mount_setattr(root, &attr, false).during(Phase::RootReadonly)
 }

@@ -16,13 +16,24 @@ const ATTEMPTS: u32 = 256;
 const LINKS: u32 = 40;
 
 /// Opens a path inside the root, by descriptor only. With `strict` no part may be a symbolic link.
-pub(crate) fn open_inside(root: impl AsFd, path: &CStr, flags: OFlags, strict: bool) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_inside(
+    root: impl AsFd,
+    path: &CStr,
+    flags: OFlags,
+    strict: bool,
+) -> Result<OwnedFd, Errno> {
     let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     if strict {
         resolve |= ResolveFlags::NO_SYMLINKS;
     }
     for _ in 0..ATTEMPTS {
-        match openat2(root.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        match openat2(
+            root.as_fd(),
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        ) {
             // A rename somewhere on the machine made `..` uncertain; it is no answer about this path.
             Err(Errno::AGAIN) => {}
             other => return other,
@@ -80,12 +91,18 @@ pub(crate) fn parent_and_name(path: &CStr) -> Option<(CString, CString)> {
 }
 
 fn split(path: &[u8]) -> Vec<Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    let parts = path
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".");
     parts.map(<[u8]>::to_vec).collect()
 }
 
 fn joined(parts: &[Vec<u8>]) -> Result<CString, Errno> {
-    let path = if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') };
+    let path = if parts.is_empty() {
+        b".".to_vec()
+    } else {
+        parts.join(&b'/')
+    };
     CString::new(path).map_err(|_nul| Errno::INVAL)
 }
 
@@ -119,8 +136,14 @@ mod tests {
         symlink("elsewhere", folder.path().join("proc")).unwrap();
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a", folder.path().join("b")).unwrap();
-        assert_eq!(create_dirs(root(&folder), c"proc", true).unwrap_err(), Errno::LOOP);
-        assert_eq!(create_dirs(root(&folder), c"a/x", false).unwrap_err(), Errno::LOOP);
+        assert_eq!(
+            create_dirs(root(&folder), c"proc", true).unwrap_err(),
+            Errno::LOOP
+        );
+        assert_eq!(
+            create_dirs(root(&folder), c"a/x", false).unwrap_err(),
+            Errno::LOOP
+        );
     }
 
     #[test]

@@ -33,7 +33,10 @@ pub(crate) fn change(root: BorrowedFd<'_>, how: How) -> Result<(), Errno> {
             // The old root comes to lie on top of the new one, so that no folder is needed for it.
             pivot_root(c".", c".")?;
             fchdir(&host)?;
-            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+            let slave = MountAttr {
+                propagation: libc::MS_SLAVE,
+                ..MountAttr::default()
+            };
             mount_setattr(&host, &slave, true)?;
             unmount(c".", UnmountFlags::DETACH)?;
         }
@@ -53,7 +56,10 @@ pub(super) fn isolate_parent(place: BorrowedFd<'_>) -> Result<(), Errno> {
     for _ in 0..4096 {
         let found = statx(&at, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
         if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+            let private = MountAttr {
+                propagation: libc::MS_PRIVATE,
+                ..MountAttr::default()
+            };
             return mount_setattr(&at, &private, false);
         }
         at = openat(&at, c"..", directory, Mode::empty())?;

@@ -41,11 +41,15 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side,
     }
     // SAFETY: the arguments live across the call and their size is given. Neither CLONE_VM nor a stack is
     // asked for, so the child runs on its own copy of this single-threaded process, as after a fork.
-    let pid = answer(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) })?;
+    let pid =
+        answer(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         return Ok(Side::Child);
     }
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::OVERFLOW)?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::OVERFLOW)?;
     // SAFETY: with CLONE_PIDFD the kernel stored a descriptor that nothing else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Side::Parent { pid, pidfd })

@@ -10,9 +10,11 @@ mod mount;
 mod program;
 mod signals;
 
-pub(crate) use bpf::{BpfInsn, attach_device_program, detach_device_program, device_programs, load_device_program};
+pub(crate) use bpf::{
+    BpfInsn, attach_device_program, detach_device_program, device_programs, load_device_program,
+};
 pub(crate) use clone::{Side, clone3, unshare};
-pub(crate) use descriptors::{close_range_cloexec, keep_across_exec};
+pub(crate) use descriptors::{close_all_but, keep_across_exec};
 pub(crate) use mount::{MountAttr, mount_setattr};
 pub(crate) use program::{exit_now, install_seccomp, join_session_keyring, personality};
 pub(crate) use signals::{kill, pidfd_send_signal, reset_signals};

@@ -5,16 +5,26 @@ use std::ffi::CStr;
 use rustix::io::Errno;
 
 use super::answer;
+use crate::seccomp::Instruction;
 
 /// Installs a seccomp filter on this process. `flags` are `SECCOMP_FILTER_FLAG_…`.
 ///
 /// Answers the listener's descriptor number if the flags ask for one, else 0.
-pub(crate) fn install_seccomp(filter: &[libc::sock_filter], flags: u32) -> Result<i32, Errno> {
+pub(crate) fn install_seccomp(filter: &[Instruction], flags: u32) -> Result<i32, Errno> {
     let len = u16::try_from(filter.len()).map_err(|_too_long| Errno::INVAL)?;
-    let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the kernel only reads the instructions, whose number is given, and copies them before it returns.
+    let program = libc::sock_fprog {
+        len,
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: an Instruction is laid out as a sock_filter. The kernel only reads the instructions, whose number
+    // is given, and copies them before it returns.
     let value = answer(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const program,
+        )
     })?;
     i32::try_from(value).map_err(|_not_a_descriptor| Errno::OVERFLOW)
 }

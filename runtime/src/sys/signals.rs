@@ -16,7 +16,16 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
 pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
     let pidfd = pidfd.as_fd().as_raw_fd();
     // SAFETY: no information structure is given; the rest are integers.
-    answer(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, std::ptr::null::<u8>(), 0) }).map(drop)
+    answer(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd,
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    })
+    .map(drop)
 }
 
 /// Gives SIGPIPE, which Rust's start-up ignores, its default back and unblocks every signal.

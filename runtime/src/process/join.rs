@@ -1,0 +1,219 @@
+//! A process that joins a running container.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior, setsid},
+    thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
+};
+
+use super::{
+    init::become_root,
+    message::{During, Failure, Message, Phase, Stage, hear, tell},
+    program::{self, Runnable},
+    start::Started,
+    words,
+};
+use crate::{
+    capabilities::Sets,
+    cgroups::Entrance,
+    error::{Doing, Error},
+    plan::{KINDS, ProcessPlan, flag},
+    pty,
+    seccomp::Program,
+    state::Record,
+    sys::{self, Side},
+};
+
+/// A process about to join.
+pub(crate) struct Joining<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) process: &'a ProcessPlan,
+    pub(crate) capabilities: Sets,
+    pub(crate) seccomp: Option<&'a Program>,
+    pub(crate) preserved: u32,
+    pub(crate) console_socket: Option<&'a Path>,
+    pub(crate) no_new_keyring: bool,
+}
+
+/// Starts the program inside the container.
+pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
+    let process = joining.process;
+    let init = joining
+        .record
+        .alive()
+        .ok_or_else(|| Error::State("container not running".to_owned()))?;
+    let pidfd = pidfd_open(init, PidfdFlags::empty()).doing(|| "open the container's process")?;
+    // The number may have gone to another process between the look and the open.
+    joining
+        .record
+        .alive()
+        .ok_or_else(|| Error::State("container not running".to_owned()))?;
+    let differing = differing(init)?;
+    let entrance = Entrance::open(&joining.record.layout)?;
+    let console = match (joining.console_socket, process.terminal) {
+        (Some(path), true) => {
+            let connected = pty::connect_socket(path);
+            Some(connected.doing(|| format!("--console-socket: connect to {}", path.display()))?)
+        }
+        (None, true) => return Err(Error::refused("process.terminal", "needs --console-socket")),
+        (Some(_), false) => return Err(Error::Usage("--console-socket needs a terminal".to_owned())),
+        (None, false) => None,
+    };
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .doing(|| "make a socket pair")?;
+    // The container's first process must find nothing in this one: neither memory nor descriptors.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "become undumpable")?;
+    if differing & flag::PID != 0 {
+        move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+            .doing(|| "join the container's pid namespace")?;
+    }
+    match sys::clone3(0, entrance.v2.as_ref().map(AsFd::as_fd)).doing(|| "make the process")? {
+        Side::Child => {
+            let failure = run(
+                joining,
+                &entrance,
+                differing & !flag::PID,
+                pidfd.as_fd(),
+                console.as_ref(),
+                &theirs,
+            );
+            tell(&theirs, Message::Failed(failure));
+            sys::exit_now(1)
+        }
+        Side::Parent { pid, pidfd } => {
+            drop(theirs);
+            set_oom_score(process.oom_score_adj, pid)?;
+            match listen(joining, &ours) {
+                Ok(()) => Ok(Started { pid, pidfd }),
+                Err(error) => {
+                    let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = super::exit_code(&pidfd);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// Which namespaces of the process are not this one's.
+fn differing(pid: Pid) -> Result<u64, Error> {
+    let mut flags = 0;
+    for (_, name, flag) in KINDS {
+        let of = |process: &str| rustix::fs::stat(format!("/proc/{process}/ns/{name}"));
+        match (of("self"), of(&pid.as_raw_nonzero().to_string())) {
+            (Ok(ours), Ok(theirs)) if ours.st_ino != theirs.st_ino => flags |= flag,
+            (Ok(_), Ok(_)) | (Err(Errno::NOENT), Err(Errno::NOENT)) => {}
+            (Err(errno), _) | (_, Err(errno)) => {
+                return Err(errno).doing(|| format!("look at the container's {name} namespace"));
+            }
+        }
+    }
+    Ok(flags)
+}
+
+fn set_oom_score(score: Option<i32>, pid: Pid) -> Result<(), Error> {
+    let Some(score) = score else { return Ok(()) };
+    std::fs::write(
+        format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()),
+        score.to_string(),
+    )
+    .doing(|| format!("process.oomScoreAdj: set {score}"))
+}
+
+fn listen(joining: &Joining<'_>, socket: &OwnedFd) -> Result<(), Error> {
+    let mut ready = false;
+    loop {
+        match hear(socket).doing(|| "hear the process")? {
+            Some(Message::Failed(failure)) => {
+                return Err(words::of_process("process", joining.process, failure));
+            }
+            Some(Message::Reached(Stage::Ready)) if !ready => ready = true,
+            None if ready => return Ok(()),
+            None => return Err(Error::Other("the process ended before it was ready".to_owned())),
+            Some(Message::Reached(stage)) => {
+                return Err(Error::Other(format!("the process said {stage:?} out of turn")));
+            }
+        }
+    }
+}
+
+/// The child's way in; comes back only with a failure.
+fn run(
+    joining: &Joining<'_>,
+    entrance: &Entrance,
+    namespaces: u64,
+    container: BorrowedFd<'_>,
+    console: Option<&OwnedFd>,
+    socket: &OwnedFd,
+) -> Failure {
+    let runnable = Runnable {
+        process: joining.process,
+        capabilities: joining.capabilities,
+        seccomp: joining.seccomp,
+        personality: None,
+        preserved: joining.preserved,
+        kept: vec![socket.as_fd()],
+        limits_set: false,
+    };
+    let entered = enter(joining, entrance, namespaces, container, console);
+    match entered.and_then(|()| program::become_user(&runnable)) {
+        Err(failure) => failure,
+        Ok(found) => {
+            tell(socket, Message::Reached(Stage::Ready));
+            program::execute(&runnable, &found)
+        }
+    }
+}
+
+fn enter(
+    joining: &Joining<'_>,
+    entrance: &Entrance,
+    namespaces: u64,
+    container: BorrowedFd<'_>,
+    console: Option<&OwnedFd>,
+) -> Result<(), Failure> {
+    entrance.join_v1().during(Phase::JoinCgroup)?;
+    if namespaces != 0 {
+        let flags = u32::try_from(namespaces).unwrap_or(0);
+        move_into_thread_name_spaces(container, ThreadNameSpaceType::from_bits_retain(flags))
+            .during(Phase::JoinNamespace)?;
+    }
+    if namespaces & flag::USER != 0 {
+        become_root().during(Phase::BecomeRoot)?;
+    }
+    setsid().during(Phase::Session)?;
+    if !joining.no_new_keyring {
+        let name = std::ffi::CString::new(format!("_ses.{}", joining.record.id)).unwrap_or_default();
+        match sys::join_session_keyring(&name) {
+            Ok(()) | Err(Errno::NOSYS) => {}
+            Err(errno) => return Err(errno).during(Phase::Keyring),
+        }
+    }
+    if let Some(console) = console {
+        let root = openat(
+            CWD,
+            c"/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .during(Phase::Console)?;
+        let devpts = pty::devpts_inside(root.as_fd()).during(Phase::Console)?;
+        let size = joining.process.console_size;
+        let terminal = pty::open(devpts.as_fd(), size).during(Phase::Console)?;
+        pty::send(console.as_fd(), &terminal.master).during(Phase::ConsoleSend)?;
+        pty::take(&terminal.slave).during(Phase::Console)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Processes: the container's first one and those that join it, from the parent's side.
+
+mod init;
+mod join;
+pub(crate) mod message;
+mod program;
+mod start;
+mod wait;
+mod words;
+
+pub(crate) use join::{Joining, join};
+pub(crate) use message::{Message, go_on, hear};
+pub(crate) use start::{Options, Started, hook_state, start};
+pub(crate) use wait::{exit_code, forward_and_wait};
+pub(crate) use words::of_init;

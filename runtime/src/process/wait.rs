@@ -1,0 +1,67 @@
+//! Waiting for a child, handing it the signals that this process gets.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{WaitId, WaitIdOptions, waitid},
+};
+
+use crate::{
+    error::{Doing, Error},
+    sys,
+};
+
+/// Waits for a child and answers as a shell would: its exit code, or 128 and the signal that ended it.
+pub(crate) fn exit_code(pidfd: &OwnedFd) -> Result<u8, Error> {
+    let ended = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED))
+        .doing(|| "wait for the container's process")?;
+    let code = ended.and_then(|ended| {
+        let signal = ended.terminating_signal().map(|signal| 128 + signal);
+        ended.exit_status().or(signal)
+    });
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
+}
+
+/// Waits for a child and sends it every signal that this process gets meanwhile.
+pub(crate) fn forward_and_wait(pidfd: &OwnedFd) -> Result<u8, Error> {
+    let mut signals = SigSet::all();
+    for own in [
+        Signal::SIGCHLD,
+        Signal::SIGPIPE,
+        Signal::SIGURG,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGTSTP,
+    ] {
+        signals.remove(own);
+    }
+    let doing = |errno: nix::errno::Errno| Error::System {
+        doing: "catch signals".to_owned(),
+        errno: rustix::io::Errno::from_raw_os_error(errno as i32),
+    };
+    signals.thread_block().map_err(doing)?;
+    let caught =
+        SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(doing)?;
+    loop {
+        let mut watched = [
+            PollFd::new(pidfd, PollFlags::IN),
+            PollFd::new(&caught, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut watched, None))
+            .doing(|| "wait for the container's process")?;
+        let [child, _] = &watched;
+        if !child.revents().is_empty() {
+            return exit_code(pidfd);
+        }
+        while let Ok(Some(signal)) = caught.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            // It may have ended at this moment; then the next round sees it.
+            let _ = sys::pidfd_send_signal(pidfd, number);
+        }
+    }
+}
