@@ -8,7 +8,7 @@ use wharf_protocol::manifest::ManifestLimits;
 use crate::auth::{Auth, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::Config;
 use crate::http::operation::ParseLimits;
 use crate::metadata::Metadata;
 use crate::random::Random;
@@ -85,8 +85,6 @@ impl App {
 
 fn rules(config: &Config) -> Rules {
     let limits = &config.limits;
-    // Among replicas another one may move a tag at any time; a file's database is this process's alone.
-    let alone = matches!(config.database, DatabaseUrl::Sqlite(_));
     Rules {
         deletes: config.deletes,
         sparse_indexes: config.sparse_indexes,
@@ -99,7 +97,6 @@ fn rules(config: &Config) -> Rules {
         uploads_per_user: u32::try_from(limits.uploads_per_user).unwrap_or(u32::MAX),
         upload_life: config.upload_life,
         lease: config.lease,
-        manifest_cache_bytes: if alone { limits.manifest_cache_bytes } else { 0 },
     }
 }
 

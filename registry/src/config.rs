@@ -112,8 +112,8 @@ pub struct Limits {
     pub login_failures_account: u32,
     /// Failed logins a minute from one address.
     pub login_failures_address: u32,
-    /// Memory for manifests that are asked for often, in bytes.
-    pub manifest_cache_bytes: usize,
+    /// Memory for rows that are asked for often, manifests above all, in bytes.
+    pub cache_bytes: usize,
 }
 
 /// What is wrong with the settings: every problem, one a line.
@@ -232,7 +232,7 @@ impl Limits {
         let manifest_bytes = size("manifest_bytes", "4MiB", 4 << 20, 8 << 20);
         let header_bytes = size("header_bytes", "32KiB", 8 << 10, 1 << 20);
         let body_rate_bytes = size("body_rate_bytes", "1KiB", 0, 1 << 30);
-        let manifest_cache_bytes = size("manifest_cache_bytes", "64MiB", 0, 1 << 40);
+        let cache_bytes = size("cache_bytes", "16MiB", 0, 1 << 40);
         let mut count = |key: &str, default: &str, least: u64, most: u64| {
             layers.take(&format!("limits.{key}"), default, |text| {
                 value::count(text, least, most)
@@ -271,7 +271,7 @@ impl Limits {
             connections: connections?,
             login_failures_account: u32::try_from(login_failures_account?).ok()?,
             login_failures_address: u32::try_from(login_failures_address?).ok()?,
-            manifest_cache_bytes: usize::try_from(manifest_cache_bytes?).ok()?,
+            cache_bytes: usize::try_from(cache_bytes?).ok()?,
         })
     }
 }

@@ -25,7 +25,7 @@ use wharf_protocol::scope::{Action, Scope};
 pub use self::authorized::{Allowed, Authorized};
 pub use self::basic::Passwords;
 pub use self::credentials::Credentials;
-pub use self::policy::{Grants, Policy};
+pub use self::policy::{EVERY_USER, Grants, Policy};
 pub use self::throttle::Throttle;
 use self::token::Verified;
 pub use self::token::{Access, Issued, KeyError, KeyRing, TokenRequest, Tokens};

@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For how many names something is remembered at most.
 const REMEMBERED: usize = 10_000;
 /// The word of a rule for every user who logged in.
-const EVERY_USER: &str = "*";
+pub const EVERY_USER: &str = "*";
 
 /// What somebody may do.
 #[derive(Debug)]

@@ -294,6 +294,15 @@ impl Tokens {
         }
     }
 
+    /// Forgets the refresh tokens that have died of age.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_dead_refresh_tokens(&self) -> Result<(), metadata::Error> {
+        self.metadata.remove_dead_refresh_tokens(self.clock.now()).await?;
+        Ok(())
+    }
+
     /// Returns whose refresh token this is.
     ///
     /// # Errors

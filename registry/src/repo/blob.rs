@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Error, Repo, to_the_end};
 use crate::auth::Authorized;
@@ -70,6 +71,27 @@ impl Repo {
                 .await)
         })
         .await
+    }
+}
+
+/// How long an object stays that nothing points at any more: whoever read its row a moment before may still open it.
+const DEAD_FOR: Duration = Duration::from_secs(600);
+
+impl Repo {
+    /// Removes objects that nothing has pointed at for some time; returns how many.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    pub async fn remove_dead_objects(&self) -> Result<usize, Error> {
+        let dead = self
+            .metadata
+            .dead_objects(self.clock.now().minus(DEAD_FOR), 100)
+            .await?;
+        for object in &dead {
+            self.blobs.delete(&key(&object.object_key)?).await?;
+            self.metadata.forget_object(&object.object_key).await?;
+        }
+        Ok(dead.len())
     }
 }
 

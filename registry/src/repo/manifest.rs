@@ -24,31 +24,18 @@ pub struct Written {
 }
 
 impl Repo {
-    /// Finds a manifest without asking the database, if it was read a short time ago.
-    pub fn manifest_at_hand(&self, read: &Authorized<ReadManifest>) -> Option<Arc<StoredManifest>> {
-        let ReadManifest { name, reference, .. } = read.operation();
-        self.cache.get(name, reference)
-    }
-
     /// Finds a manifest.
     ///
     /// # Errors
     /// [`Error::ManifestUnknown`], [`Error::NameUnknown`].
     pub async fn manifest(&self, read: &Authorized<ReadManifest>) -> Result<Arc<StoredManifest>, Error> {
-        if let Some(manifest) = self.manifest_at_hand(read) {
-            return Ok(manifest);
-        }
         let ReadManifest { name, reference, .. } = read.operation();
-        let changes = self.cache.changes();
         let found = match reference {
             Reference::Tag(tag) => self.metadata.manifest_by_tag(name, tag).await?,
             Reference::Digest(digest) => self.metadata.manifest(name, digest).await?,
         };
         match found {
-            Some(manifest) => {
-                self.cache.put(changes, name, reference, &manifest);
-                Ok(manifest)
-            }
+            Some(manifest) => Ok(manifest),
             None => {
                 let unknown = Error::ManifestUnknown {
                     name: name.clone(),
@@ -92,10 +79,7 @@ impl Repo {
                 by: write.grants().name().to_owned(),
                 now: repo.clock.now(),
             };
-            let done = repo.metadata.put_manifest(put).await;
-            // After an error too: a commit whose answer was lost may have happened.
-            repo.cache.changed(&operation.name);
-            done?;
+            repo.metadata.put_manifest(put).await?;
             Ok(Written {
                 digest,
                 subject: manifest.subject().map(|subject| subject.digest.clone()),
@@ -153,7 +137,6 @@ impl Repo {
                         .await
                 }
             };
-            repo.cache.changed(name);
             if done? {
                 return Ok(());
             }

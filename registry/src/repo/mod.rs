@@ -4,11 +4,10 @@
 //! nothing here asks again whether it may. What must be atomic is one call of [`Metadata`]; bytes become visible only
 //! by a row that is written after they are durable.
 //!
-//! Writes run in tasks of their own: a client that goes away in the middle neither leaves a session claimed nor the
-//! cache behind the database.
+//! Writes run in tasks of their own: a client that goes away in the middle does not leave a
+//! session claimed.
 
 mod blob;
-mod cache;
 mod describe;
 mod error;
 mod manifest;
@@ -51,8 +50,6 @@ pub struct Rules {
     pub upload_life: Duration,
     /// How long a blob stays that a push was told about.
     pub lease: Duration,
-    /// Memory for manifests that are read often; 0 where another replica may change a tag.
-    pub manifest_cache_bytes: usize,
 }
 
 /// The repositories.
@@ -63,7 +60,6 @@ pub struct Repo {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     rules: Rules,
-    cache: cache::ManifestCache,
 }
 
 impl Repo {
@@ -75,14 +71,12 @@ impl Repo {
         random: Arc<dyn Random>,
         rules: Rules,
     ) -> Self {
-        let cache = cache::ManifestCache::new(rules.manifest_cache_bytes);
         Self {
             metadata,
             blobs,
             clock,
             random,
             rules,
-            cache,
         }
     }
 

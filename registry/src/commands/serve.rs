@@ -1,0 +1,192 @@
+//! `serve`.
+
+mod first_user;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Error, print};
+use crate::app::App;
+use crate::blobs::Blobs;
+use crate::blobs::disk::Disk;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, DatabaseUrl, LogFormat, StorageUrl};
+use crate::http;
+use crate::http::server::{Limits, Tls};
+use crate::metadata::{Metadata, Options, SqlMetadata};
+use crate::random::{Random, SystemRandom};
+use crate::upkeep;
+
+/// How long requests may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Serves until SIGTERM or SIGINT, then lets running requests end.
+pub(super) async fn serve(config: Config) -> Result<(), Error> {
+    start_log(&config);
+    let tls = config
+        .tls
+        .as_ref()
+        .map(|tls| Tls::load(&tls.cert, &tls.key))
+        .transpose()?;
+    let _lock = lock(&config.data_dir)?;
+    let stop = Stop::listen()?;
+    let listener = bind(config.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| taken(config.listen, source))?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let blobs = open_storage(&config.storage)?;
+    let rows = Options {
+        cache_bytes: config.limits.cache_bytes,
+        ..Options::default()
+    };
+    let metadata: Arc<dyn Metadata> = Arc::new(SqlMetadata::open(&config.database, rows).await?);
+    first_user::add(&config, &*metadata, &*clock, &*random).await?;
+    if matches!(config.database, DatabaseUrl::Sqlite(_)) {
+        metadata.release_all_uploads().await?;
+    }
+    let limits = limits(&config);
+    let app = App::new(config, Arc::clone(&metadata), blobs, clock, random).await?;
+    let app = Arc::new(app);
+
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&app)));
+    print(&format!("listening on {address}\n"))?;
+    tracing::info!(%address, tls = tls.is_some(), "serving");
+    http::server::serve(listener, tls, limits, http::router(app), stop.wait()).await;
+    upkeep.abort();
+    metadata.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_log(config: &Config) {
+    // The filter was parsed with the settings.
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A log that was started before, by a test, goes on.
+    let _ = match config.log_format {
+        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => log
+            .with_ansi(std::io::stderr().is_terminal() && !no_color())
+            .try_init(),
+    };
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Makes the data folder and keeps a second server out of it until the file is closed.
+fn lock(folder: &Path) -> Result<File, Error> {
+    let failed = |doing: &'static str| {
+        move |source| Error::Io {
+            setting: "data_dir",
+            doing,
+            path: folder.to_owned(),
+            source,
+            fix: "give a folder that this user may write to with --data-dir",
+        }
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed("making the folder"))?;
+    let path = folder.join("server.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+    let file = file.map_err(failed("making a file in"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked(folder.to_owned())),
+        Err(error) => Err(failed("locking")(error.into())),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| taken(address, source))
+}
+
+fn taken(address: SocketAddr, source: std::io::Error) -> Error {
+    let fix = match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "stop what listens there, or give another address with --listen (port 0 takes a free one)"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "give an address of this machine with --listen",
+        std::io::ErrorKind::PermissionDenied => "give a port from 1024 up with --listen",
+        _ => "give another address with --listen",
+    };
+    Error::Listen { address, source, fix }
+}
+
+fn open_storage(storage: &StorageUrl) -> Result<Arc<dyn Blobs>, Error> {
+    match storage {
+        StorageUrl::File(folder) => Ok(Arc::new(Disk::open(folder)?)),
+        StorageUrl::Cloud(url) => Err(Error::SettingNotBuilt {
+            setting: "storage",
+            what: format!("serving from {}", url.split("://").next().unwrap_or_default()),
+            instead: "file:PATH",
+        }),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    Limits {
+        connections: limits.connections,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        header_bytes: limits.header_bytes,
+        body_rate_bytes: limits.body_rate_bytes,
+        body_rate_window: limits.body_window,
+        drain_timeout: DRAIN,
+    }
+}
+
+/// What tells the server to stop.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, Error> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| Error::System {
+                doing: "waiting for signals",
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Manifests and tags.
+
+use serde_json::{Value, json};
+use wharf_protocol::digest::{Algorithm, Digest};
+use wharf_protocol::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
+
+use crate::support::content::{descriptor, image, index, sha256};
+use crate::support::server::{Caller, Server, answer};
+
+fn bytes(document: &Value) -> Vec<u8> {
+    // Indented, so that a server that writes documents anew is found out.
+    serde_json::to_vec_pretty(document).unwrap()
+}
+
+/// Pushes the blobs of an image and returns its manifest.
+async fn blobs(caller: &Caller<'_>, name: &str) -> Value {
+    caller.push_blob(name, b"{}").await;
+    caller.push_blob(name, b"layer").await;
+    image(b"{}", &[b"layer"])
+}
+
+#[tokio::test]
+async fn exact_bytes_come_back_by_tag_and_by_digest() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let digest = sha256(&pushed);
+    let put = admin.put_manifest("a/b", "v1", &pushed).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    assert_eq!(put.header("docker-content-digest"), digest.as_str());
+    assert_eq!(admin.get(put.header("location")).await.body, pushed);
+    for reference in ["v1", digest.as_str()] {
+        let path = format!("/v2/a/b/manifests/{reference}");
+        let get = admin.get(&path).await;
+        assert_eq!((get.status, get.body.as_ref()), (200, pushed.as_slice()));
+        for answer in [get, admin.head(&path).await] {
+            assert_eq!(answer.header("content-type"), OCI_MANIFEST);
+            assert_eq!(answer.header("content-length"), pushed.len().to_string());
+            assert_eq!(answer.header("docker-content-digest"), digest.as_str());
+            assert_eq!(answer.header("etag"), format!("\"{digest}\""));
+        }
+        let known = admin
+            .ask("GET", &path)
+            .header("if-none-match", format!("\"{digest}\""));
+        assert_eq!(answer(known).await.status, 304);
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_answered_whatever_is_accepted() {
+    let server = Server::start();
+    let admin = server.admin();
+    let manifest = bytes(&blobs(&admin, "a/b").await);
+    admin.put_manifest("a/b", "child", &manifest).await;
+    let pushed = bytes(&index(&[&manifest]));
+    assert_eq!(admin.put_manifest("a/b", "multi", &pushed).await.status, 201);
+    for accept in [
+        &["application/json"][..],
+        &[OCI_MANIFEST],
+        &[DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST],
+        &[],
+    ] {
+        let mut request = admin.ask("GET", "/v2/a/b/manifests/multi");
+        for accept in accept {
+            request = request.header("accept", *accept);
+        }
+        let answer = answer(request).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, OCI_INDEX));
+        assert_eq!(answer.body, pushed);
+    }
+}
+
+#[tokio::test]
+async fn the_digest_in_the_path_must_agree() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = bytes(&blobs(&admin, "a/b").await);
+    admin
+        .put_manifest("a/b", sha256(b"other").as_str(), &pushed)
+        .await
+        .is_refused(400, "DIGEST_INVALID");
+    assert_eq!(
+        admin
+            .put_manifest("a/b", sha256(&pushed).as_str(), &pushed)
+            .await
+            .status,
+        201
+    );
+}
+
+/// CVE-2021-41190: one document under two media types.
+#[tokio::test]
+async fn cve_2021_41190_the_media_types_outside_and_inside_must_agree() {
+    let server = Server::start();
+    let admin = server.admin();
+    let document = blobs(&admin, "a/b").await;
+    let put = |content_type: Option<&str>, document: &Value| {
+        let mut request = admin.ask("PUT", "/v2/a/b/manifests/t").body(bytes(document));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type.to_owned());
+        }
+        answer(request)
+    };
+    put(Some(OCI_INDEX), &document)
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+    put(Some("application/json"), &document)
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+    let mut both = document.clone();
+    both["manifests"] = json!([]);
+    put(Some(OCI_MANIFEST), &both)
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+    assert_eq!(
+        put(Some(&format!("{OCI_MANIFEST}; charset=utf-8")), &document)
+            .await
+            .status,
+        201
+    );
+    assert_eq!(
+        admin.get("/v2/a/b/manifests/t").await.header("content-type"),
+        OCI_MANIFEST
+    );
+    assert_eq!(put(None, &document).await.status, 201);
+    let mut untyped = document;
+    untyped.as_object_mut().unwrap().remove("mediaType");
+    put(None, &untyped).await.is_refused(400, "MANIFEST_INVALID");
+    assert_eq!(put(Some(OCI_MANIFEST), &untyped).await.status, 201);
+}
+
+#[tokio::test]
+async fn references_must_be_in_this_repository_and_each_missing_one_is_named() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.push_blob("c/d", b"{}").await;
+    let pushed = bytes(&image(b"{}", &[b"layer"]));
+    let refused = admin.put_manifest("a/b", "t", &pushed).await;
+    refused.is_refused(400, "MANIFEST_BLOB_UNKNOWN");
+    let named: Vec<_> = refused.json()["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["detail"]["digest"].clone())
+        .collect();
+    assert_eq!(named, [json!(sha256(b"{}")), json!(sha256(b"layer"))]);
+    let missing_child = bytes(&index(&[b"no such manifest"]));
+    admin
+        .put_manifest("a/b", "t", &missing_child)
+        .await
+        .is_refused(400, "MANIFEST_BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_subject_and_foreign_layers_need_not_exist() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut document = blobs(&admin, "a/b").await;
+    let subject = descriptor(OCI_MANIFEST, b"not here");
+    document["subject"] = subject.clone();
+    let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let layers = document["layers"].as_array_mut().unwrap();
+    layers.push(descriptor(foreign, b"elsewhere"));
+    layers.push(descriptor(
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        b"elsewhere too",
+    ));
+    let put = admin.put_manifest("a/b", "t", &bytes(&document)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    assert_eq!(put.header("oci-subject"), subject["digest"]);
+}
+
+#[tokio::test]
+async fn a_sparse_index_is_taken_by_a_setting() {
+    let server = Server::with("sparse_indexes = true");
+    let pushed = bytes(&index(&[b"elsewhere"]));
+    assert_eq!(server.admin().put_manifest("a/b", "t", &pushed).await.status, 201);
+}
+
+#[tokio::test]
+async fn docker_and_artifact_manifests_are_taken_and_others_by_a_setting() {
+    let own = "application/vnd.example.thing+json";
+    let server = Server::with(&format!("media_types = [\"{own}\"]"));
+    let admin = server.admin();
+    let mut document = blobs(&admin, "a/b").await;
+    document["mediaType"] = json!(DOCKER_MANIFEST);
+    let manifest = bytes(&document);
+    assert_eq!(admin.put_manifest("a/b", "docker", &manifest).await.status, 201);
+    let mut list = index(&[&manifest]);
+    list["mediaType"] = json!(DOCKER_LIST);
+    assert_eq!(admin.put_manifest("a/b", "list", &bytes(&list)).await.status, 201);
+    let artifact = json!({
+        "mediaType": "application/vnd.oci.artifact.manifest.v1+json",
+        "artifactType": "application/vnd.example",
+        "blobs": [descriptor(OCI_LAYER_GZIP, b"layer")],
+    });
+    assert_eq!(
+        admin
+            .put_manifest("a/b", "artifact", &bytes(&artifact))
+            .await
+            .status,
+        201
+    );
+    let thing = json!({ "mediaType": own, "anything": 1 });
+    assert_eq!(
+        admin.put_manifest("a/b", "thing", &bytes(&thing)).await.status,
+        201
+    );
+    let other = json!({ "mediaType": "application/vnd.other+json" });
+    admin
+        .put_manifest("a/b", "other", &bytes(&other))
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+    let schema1 =
+        json!({ "mediaType": "application/vnd.docker.distribution.manifest.v1+json", "schemaVersion": 1 });
+    admin
+        .put_manifest("a/b", "old", &bytes(&schema1))
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+}
+
+#[tokio::test]
+async fn sha512_manifests_are_pushed_by_digest_and_a_tag_points_at_them() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let digest = Digest::of(Algorithm::Sha512, &pushed);
+    let put = admin
+        .put_manifest("a/b", &format!("{digest}?tag=x&tag=y"), &pushed)
+        .await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let tags: Vec<_> = put
+        .headers
+        .get_all("oci-tag")
+        .iter()
+        .map(|tag| tag.to_str().unwrap())
+        .collect();
+    assert_eq!(tags, ["x", "y"]);
+    for reference in ["x", "y", digest.as_str()] {
+        let answer = admin.get(&format!("/v2/a/b/manifests/{reference}")).await;
+        assert_eq!(
+            (answer.status, answer.header("docker-content-digest")),
+            (200, digest.as_str())
+        );
+    }
+    assert_eq!(
+        admin
+            .head(&format!("/v2/a/b/manifests/{}", sha256(&pushed)))
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn ten_tags_in_one_push_are_taken_and_too_many_are_414() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let query = |count: usize| {
+        let tags: Vec<String> = (0..count).map(|n| format!("tag=t{n}")).collect();
+        format!("{}?{}", sha256(&pushed), tags.join("&"))
+    };
+    assert_eq!(admin.put_manifest("a/b", &query(10), &pushed).await.status, 201);
+    admin
+        .put_manifest("a/b", &query(33), &pushed)
+        .await
+        .is_refused(414, "UNSUPPORTED");
+    let bad = format!("{}?tag=.bad", sha256(&pushed));
+    admin
+        .put_manifest("a/b", &bad, &pushed)
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+}
+
+#[tokio::test]
+async fn a_tag_is_compared_and_swapped() {
+    let server = Server::start();
+    let admin = server.admin();
+    let first = bytes(&blobs(&admin, "a/b").await);
+    let second = serde_json::to_vec(&image(b"{}", &[b"layer"])).unwrap();
+    let put = |bytes: &[u8], name: &str, value: String| {
+        let request = admin
+            .ask("PUT", "/v2/a/b/manifests/latest")
+            .header("content-type", OCI_MANIFEST);
+        answer(request.header(name.to_owned(), value).body(bytes.to_vec()))
+    };
+    let quoted = |bytes: &[u8]| format!("\"{}\"", sha256(bytes));
+    put(&first, "if-match", quoted(&first))
+        .await
+        .is_refused(412, "DENIED");
+    assert_eq!(put(&first, "if-none-match", "*".to_owned()).await.status, 201);
+    let lost = put(&second, "if-none-match", "*".to_owned()).await;
+    lost.is_refused(412, "DENIED");
+    assert_eq!(
+        lost.json()["errors"][0]["detail"]["current"],
+        json!(sha256(&first))
+    );
+    put(&second, "if-match", quoted(&second))
+        .await
+        .is_refused(412, "DENIED");
+    assert_eq!(put(&second, "if-match", quoted(&first)).await.status, 201);
+    let delete = |tag: String| {
+        answer(
+            admin
+                .ask("DELETE", "/v2/a/b/manifests/latest")
+                .header("if-match", tag),
+        )
+    };
+    delete(quoted(&first)).await.is_refused(412, "DENIED");
+    assert_eq!(delete(quoted(&second)).await.status, 202);
+}
+
+#[tokio::test]
+async fn of_writers_who_race_for_a_tag_one_wins() {
+    let server = Server::start();
+    let admin = server.admin();
+    let document = blobs(&admin, "a/b").await;
+    let puts = (0..8).map(|n| {
+        let mut document = document.clone();
+        document["annotations"] = json!({ "n": n.to_string() });
+        let request = admin
+            .ask("PUT", "/v2/a/b/manifests/latest")
+            .header("if-none-match", "*");
+        answer(
+            request
+                .header("content-type", OCI_MANIFEST)
+                .body(bytes(&document)),
+        )
+    });
+    let statuses: Vec<u16> = futures_util::future::join_all(puts)
+        .await
+        .iter()
+        .map(|answer| answer.status)
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 201).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 412).count(),
+        7,
+        "{statuses:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_tag_leaves_its_manifest_and_a_deleted_manifest_takes_its_tags() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let digest = sha256(&pushed);
+    for tag in ["one", "two", "three"] {
+        admin.put_manifest("a/b", tag, &pushed).await;
+    }
+    assert_eq!(admin.delete("/v2/a/b/manifests/one").await.status, 202);
+    admin
+        .get("/v2/a/b/manifests/one")
+        .await
+        .is_refused(404, "MANIFEST_UNKNOWN");
+    admin
+        .delete("/v2/a/b/manifests/one")
+        .await
+        .is_refused(404, "MANIFEST_UNKNOWN");
+    assert_eq!(
+        admin.get(&format!("/v2/a/b/manifests/{digest}")).await.status,
+        200
+    );
+    assert_eq!(
+        admin.delete(&format!("/v2/a/b/manifests/{digest}")).await.status,
+        202
+    );
+    for reference in ["two", "three", digest.as_str()] {
+        admin
+            .get(&format!("/v2/a/b/manifests/{reference}"))
+            .await
+            .is_refused(404, "MANIFEST_UNKNOWN");
+    }
+    admin
+        .delete(&format!("/v2/a/b/manifests/{digest}"))
+        .await
+        .is_refused(404, "MANIFEST_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_moved_tag_is_answered_as_moved_at_once() {
+    let server = Server::start();
+    let admin = server.admin();
+    for seed in ["1", "2", "3"] {
+        let pushed = admin.push_image("a/b", "latest", seed).await;
+        for _ in 0..2 {
+            assert_eq!(admin.get("/v2/a/b/manifests/latest").await.body, pushed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_cannot_be_is_404_to_read_and_400_to_write() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = admin.push_image("a/b", "t", "1").await;
+    admin
+        .get("/v2/a/b/manifests/.INVALID_NAME")
+        .await
+        .is_refused(404, "MANIFEST_UNKNOWN");
+    admin
+        .put_manifest("a/b", ".INVALID_NAME", &pushed)
+        .await
+        .is_refused(400, "MANIFEST_INVALID");
+}
+
+#[tokio::test]
+async fn four_mib_are_taken_and_more_is_413_before_the_body_is_read() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut document = blobs(&admin, "a/b").await;
+    let rest = (4 << 20) - bytes(&document).len();
+    document["annotations"] = json!({ "k": "" });
+    let frame = serde_json::to_vec(&document).unwrap().len();
+    document["annotations"]["k"] = json!("x".repeat((4 << 20) - frame));
+    let largest = serde_json::to_vec(&document).unwrap();
+    assert_eq!(largest.len(), 4 << 20, "{rest}");
+    assert_eq!(admin.put_manifest("a/b", "big", &largest).await.status, 201);
+    assert_eq!(admin.get("/v2/a/b/manifests/big").await.body, largest);
+    document["annotations"]["k"] = json!("x".repeat((4 << 20) - frame + 1));
+    let refused = admin
+        .put_manifest("a/b", "big", &serde_json::to_vec(&document).unwrap())
+        .await;
+    refused.is_refused(413, "MANIFEST_INVALID");
+    assert!(
+        refused.json()["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("limits.manifest_bytes")
+    );
+}
