@@ -18,6 +18,7 @@ pub struct Cli {
 
 /// The flags that every command takes.
 #[derive(Debug, Default, Clone, Args)]
+#[command(next_help_heading = "Where things are")]
 pub struct Places {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true)]

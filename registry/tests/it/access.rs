@@ -38,6 +38,7 @@ fn request(method: &'static str, path: impl Into<String>) -> Request {
 }
 
 /// Says whom the operation is open to, and makes everything ready for it in `bob/app`.
+#[expect(clippy::too_many_lines, reason = "flat table")]
 async fn row(kind: Kind, owner: &Caller<'_>) -> (Open, Request) {
     let upload = || owner.begin("bob/app");
     match kind {

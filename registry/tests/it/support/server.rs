@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use bytes::Bytes;
@@ -20,7 +20,6 @@ pub(crate) const USER_PASSWORD: &str = "battery staple";
 /// A server that runs.
 pub(crate) struct Server {
     folder: TempDir,
-    settings: Vec<String>,
     running: Option<Running>,
 }
 
@@ -56,7 +55,6 @@ impl Server {
         std::fs::write(folder.path().join("config.toml"), settings).unwrap();
         let mut server = Self {
             folder,
-            settings: Vec::new(),
             running: None,
         };
         server.start_again();
@@ -74,7 +72,6 @@ impl Server {
             .command("serve")
             .args(["--listen", "127.0.0.1:0", "--admin-password-file"])
             .arg(self.folder.path().join("pw"))
-            .args(&self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -143,10 +140,6 @@ impl Server {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
