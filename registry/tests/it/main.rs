@@ -18,6 +18,7 @@ mod referrers;
 mod search;
 mod stop;
 mod support;
+mod tls;
 mod tokens;
 mod uploads;
 
