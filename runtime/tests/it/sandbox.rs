@@ -62,12 +62,12 @@ impl Sandbox {
         for inner in ["bin", "proc", "dev", "sys", "tmp"] {
             fs::create_dir_all(root.join(inner)).unwrap();
         }
-        fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap_or_else(|error| panic!("{BUSYBOX}: {error}"));
+        copy_program(BUSYBOX, &root.join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
         let program = folder.path().join("wharf-runtime");
-        fs::copy(PROGRAM, &program).unwrap();
+        copy_program(PROGRAM, &program);
         let config = config(&id);
         Self {
             folder,
@@ -94,7 +94,7 @@ impl Sandbox {
         for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
             let to = self.root().join(library.trim_start_matches('/'));
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(library, to).unwrap();
+            copy_program(library, &to);
         }
     }
 
@@ -225,6 +225,13 @@ impl Answer {
         assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
         self
     }
+}
+
+/// Copies a program. Another process does it: a descriptor that writes to the copy, inherited by whatever a test
+/// beside this one starts at that moment, would make it too busy to be run.
+pub(crate) fn copy_program(from: &str, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "{from}");
 }
 
 /// Waits until `condition` holds.

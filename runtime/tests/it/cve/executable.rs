@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, copy_program};
 
 /// Waits for a process that runs what is attacked, opens its program, waits for it to end and overwrites the
 /// program.
@@ -92,7 +92,7 @@ fn cve_2019_5736_the_attack_overwrites_a_program_that_does_not_guard_itself() {
     // Copies, since whatever the attack finds in there is lost.
     let copy = |program: &str, name: &str| {
         let to = sandbox.outside().join(name);
-        fs::copy(program, &to).unwrap_or_else(|error| panic!("{program}: {error}"));
+        copy_program(program, &to);
         to
     };
     let enter = copy("/usr/bin/nsenter", "enter");

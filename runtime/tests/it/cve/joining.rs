@@ -7,11 +7,13 @@ use serde_json::json;
 
 use crate::sandbox::Sandbox;
 
-/// Waits for a process that has been stopped and tries to look into it.
+/// Waits for a process that has been stopped after it joined this user namespace, which has 65,536 ids, and tries
+/// to look into it.
 const WATCH: &str = r#"
     while true; do
         for process in /proc/[0-9]*; do
             grep -q '^State:.*stop' $process/status || continue
+            grep -q ' 65536$' $process/uid_map || continue
             if ls $process/fd/ >/tmp/descriptors 2>&1 && cat $process/environ >/dev/null 2>&1
             then echo seen; else echo hidden; fi > /tmp/outcome
             exit
@@ -48,6 +50,7 @@ fn watching() -> Sandbox {
         "CAP_SETGID"
     ]);
     sandbox.config["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+    // Ids stay what they are: a process that changes them is hidden by the kernel anyway.
     let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
     sandbox.config["linux"]["uidMappings"] = map.clone();
     sandbox.config["linux"]["gidMappings"] = map;
