@@ -115,11 +115,7 @@ impl Record {
 
 /// A process's state letter and start time, from `/proc/PID/stat`.
 pub(crate) fn process_stat(pid: i32) -> Option<(char, u64)> {
-    parse_stat(
-        crate::files::read_text(format!("/proc/{pid}/stat"))
-            .ok()?
-            .as_bytes(),
-    )
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse_stat(stat: &[u8]) -> Option<(char, u64)> {

@@ -60,13 +60,6 @@ const fn row(
 
 const ALL: &[Words] = &[
     row(
-        &["import", "image import"],
-        "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-        AtLeast(1),
-        "Import the contents from a tarball to create a filesystem image",
-        "wharf image import, wharf import",
-    ),
-    row(
         &["images", "image ls"],
         "[OPTIONS] [REPOSITORY[:TAG]]",
         AtMost(1),
@@ -93,13 +86,6 @@ const ALL: &[Words] = &[
         AtLeast(1),
         "Display detailed information on one or more images",
         "",
-    ),
-    row(
-        &["load", "image load"],
-        "[OPTIONS]",
-        Exactly(0),
-        "Load an image from a tar archive or STDIN",
-        "wharf image load, wharf load",
     ),
     Words {
         short: "Authenticate to a registry",
@@ -141,13 +127,6 @@ const ALL: &[Words] = &[
         AtLeast(1),
         "Remove one or more images",
         "wharf image rm, wharf image remove, wharf rmi",
-    ),
-    row(
-        &["save", "image save"],
-        "[OPTIONS] IMAGE [IMAGE...]",
-        AtLeast(1),
-        "Save one or more images to a tar archive (streamed to STDOUT by default)",
-        "wharf image save, wharf save",
     ),
     row(
         &["search"],

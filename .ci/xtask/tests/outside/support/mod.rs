@@ -1,5 +1,3 @@
 //! What the tests stand on.
 
-pub(crate) mod images;
 pub(crate) mod programs;
-pub(crate) mod registry;
