@@ -1,9 +1,6 @@
 //! `delete`: takes away all that is left of a container.
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{PidfdFlags, pidfd_open},
-};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::{
     cgroups,
@@ -12,7 +9,7 @@ use crate::{
     id::ContainerId,
     lifecycle::{Folder, Store},
     log::{Level, Log},
-    process::hook_state,
+    process::{self, hook_state},
     state::{Record, Status},
     sys,
 };
@@ -81,12 +78,7 @@ fn end(record: &Record, errors: &mut Vec<Error>) {
     {
         // It may end by itself in between.
         let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
-        let limit = Timespec {
-            tv_sec: 10,
-            tv_nsec: 0,
-        };
-        let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
-        if rustix::io::retry_on_intr(|| poll(&mut watched, Some(&limit))) == Ok(0) {
+        if !process::await_end(record) {
             errors.push(Error::Other(
                 "the container's process did not end when it was killed".to_owned(),
             ));

@@ -57,6 +57,7 @@ pub(super) fn exec(store: &Store, log: &mut Log, options: &ExecOptions) -> Resul
         of_container.map(|sets| crate::capabilities::parse("process.capabilities", sets, &mut Vec::new()));
     let linux = spec.linux.as_ref();
     let seccomp = linux.map(compile_seccomp).transpose()?.flatten();
+    let caught = process::catch_signals()?;
     let started = process::join(&Joining {
         record: &record,
         console_socket: options.console_socket.as_deref(),
@@ -76,7 +77,7 @@ pub(super) fn exec(store: &Store, log: &mut Log, options: &ExecOptions) -> Resul
     if options.detach {
         Ok(0)
     } else {
-        process::forward_and_wait(&started.pidfd)
+        process::forward_and_wait(&caught, &started.pidfd)
     }
 }
 

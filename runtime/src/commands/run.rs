@@ -17,6 +17,7 @@ pub(super) fn run(
     options: &CreateOptions,
     run: &RunOptions,
 ) -> Result<u8, Error> {
+    let caught = process::catch_signals()?;
     let made = super::create::make(store, log, options, false)?;
     if made.config.contains("\"poststart\"") {
         let spec = super::create::parse(&made.config)?;
@@ -33,7 +34,7 @@ pub(super) fn run(
     }
     // Others may look at the container, signal it and delete it while it runs.
     made.folder.unlock();
-    let code = process::forward_and_wait(&made.started.pidfd)?;
+    let code = process::forward_and_wait(&caught, &made.started.pidfd)?;
     if !run.keep {
         match store.lock(&options.id) {
             // Someone else deleted it.

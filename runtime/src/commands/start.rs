@@ -43,6 +43,8 @@ pub(super) fn start(store: &Store, log: &mut Log, id: &ContainerId) -> Result<u8
     let spec = super::create::parse(&config)?;
     if let Some(Message::Failed(failure)) = answer {
         let plan = plan::plan(&spec, id.clone(), &record.bundle)?;
+        // It ends by itself; whoever looks next shall see it ended.
+        process::await_end(&record);
         return Err(process::of_init(&plan, failure));
     }
     if let Some(spec_hooks) = &spec.hooks

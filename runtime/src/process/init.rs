@@ -141,6 +141,9 @@ fn enter_root(init: &Init<'_>, user_namespace: bool) -> Result<(), Failure> {
         let _ = rootfs::create_dirs(root.as_fd(), &cwd, false);
     }
     rootfs::change(root.as_fd(), init.how).during(Phase::Pivot)?;
+    if plan.namespaces.has_mount() {
+        rootfs::finish_propagation(plan, &root)?;
+    }
     if plan.root_readonly {
         rootfs::make_readonly(&root)?;
     }

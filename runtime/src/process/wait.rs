@@ -7,12 +7,13 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{WaitId, WaitIdOptions, waitid},
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
 
 use crate::{
     error::{Doing, Error},
+    state::Record,
     sys,
 };
 
@@ -27,8 +28,27 @@ pub(crate) fn exit_code(pidfd: &OwnedFd) -> Result<u8, Error> {
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
 }
 
-/// Waits for a child and sends it every signal that this process gets meanwhile.
-pub(crate) fn forward_and_wait(pidfd: &OwnedFd) -> Result<u8, Error> {
+/// Waits until a container's first process has ended, whoever's child it is; answers whether it has.
+pub(crate) fn await_end(record: &Record) -> bool {
+    let pidfd = record
+        .alive()
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let (Some(pidfd), Some(_)) = (pidfd, record.alive()) else {
+        return true;
+    };
+    let limit = Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&limit))).is_ok_and(|ended| ended > 0)
+}
+
+/// The signals of this process, held back from its clone on, so that none is lost or ends it before the child.
+pub(crate) struct Caught(SignalFd);
+
+/// Holds back every signal that is to be handed on.
+pub(crate) fn catch_signals() -> Result<Caught, Error> {
     let mut signals = SigSet::all();
     for own in [
         Signal::SIGCHLD,
@@ -45,12 +65,16 @@ pub(crate) fn forward_and_wait(pidfd: &OwnedFd) -> Result<u8, Error> {
         errno: rustix::io::Errno::from_raw_os_error(errno as i32),
     };
     signals.thread_block().map_err(doing)?;
-    let caught =
-        SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(doing)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    SignalFd::with_flags(&signals, flags).map(Caught).map_err(doing)
+}
+
+/// Waits for a child and sends it every signal that this process gets meanwhile.
+pub(crate) fn forward_and_wait(Caught(caught): &Caught, pidfd: &OwnedFd) -> Result<u8, Error> {
     loop {
         let mut watched = [
             PollFd::new(pidfd, PollFlags::IN),
-            PollFd::new(&caught, PollFlags::IN),
+            PollFd::new(caught, PollFlags::IN),
         ];
         rustix::io::retry_on_intr(|| poll(&mut watched, None))
             .doing(|| "wait for the container's process")?;

@@ -34,7 +34,12 @@ use crate::{
 pub(crate) fn attach_root(plan: &Plan<'_>) -> Result<OwnedFd, Failure> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let host = openat(CWD, c"/", directory, Mode::empty()).during(Phase::Propagation)?;
-    let propagation = plan.propagation.unwrap_or(libc::MS_SLAVE);
+    // What is unbindable could not be attached; the root becomes it once it is the root.
+    let propagation = match plan.propagation {
+        None => libc::MS_SLAVE,
+        Some(libc::MS_UNBINDABLE) => libc::MS_PRIVATE,
+        Some(other) => other,
+    };
     mount_setattr(
         &host,
         &MountAttr {
@@ -73,6 +78,18 @@ pub(crate) fn clone_tree(source: BorrowedFd<'_>, recursive: bool) -> Result<Owne
 pub(crate) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", place, c"", by_descriptor)
+}
+
+/// Makes the root unbindable, if that is its propagation.
+pub(crate) fn finish_propagation(plan: &Plan<'_>, root: impl AsFd) -> Result<(), Failure> {
+    if plan.propagation != Some(libc::MS_UNBINDABLE) {
+        return Ok(());
+    }
+    let attr = MountAttr {
+        propagation: libc::MS_UNBINDABLE,
+        ..MountAttr::default()
+    };
+    mount_setattr(root, &attr, false).during(Phase::Propagation)
 }
 
 /// Makes the root itself read-only.

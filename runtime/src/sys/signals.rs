@@ -28,14 +28,33 @@ pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Err
     .map(drop)
 }
 
-/// Gives SIGPIPE, which Rust's start-up ignores, its default back and unblocks every signal.
+/// Gives every signal its default back, whatever the caller or Rust's start-up ignored, and unblocks all.
 pub(crate) fn reset_signals() {
-    // SAFETY: no handler is installed, SIG_DFL takes no pointer; the set is initialised by sigemptyset before
-    // it is read.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    /// The kernel's `sigaction`: the default handler is zero, and so are no flags and an empty mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SET_BYTES: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the structure is at least as long as the kernel's, is only read, and holds no handler's
+        // address. glibc's own call would refuse the two signals that it keeps for itself.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null::<u64>(),
+                SET_BYTES,
+            )
+        };
     }
+    let none = 0_u64;
+    // SAFETY: the set is eight bytes, as is said, and only read.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            std::ptr::null::<u64>(),
+            SET_BYTES,
+        )
+    };
 }
