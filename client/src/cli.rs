@@ -58,10 +58,14 @@ pub struct Global {
 pub enum Command {
     /// `wharf images`.
     Images(commands::images::Images),
+    /// `wharf import`.
+    Import(commands::import::Import),
     /// `wharf info`.
     Info(commands::info::Info),
     /// `wharf inspect`.
     Inspect(commands::inspect::Inspect),
+    /// `wharf load`.
+    Load(commands::load::Load),
     /// `wharf login`.
     Login(commands::login::Login),
     /// `wharf logout`.
@@ -72,6 +76,8 @@ pub enum Command {
     Push(commands::push::Push),
     /// `wharf rmi`.
     Rmi(commands::rmi::Rmi),
+    /// `wharf save`.
+    Save(commands::save::Save),
     /// `wharf search`.
     Search(commands::search::Search),
     /// `wharf tag`.
@@ -81,14 +87,21 @@ pub enum Command {
     /// `wharf image …`.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// `wharf system …`.
+    #[command(subcommand)]
+    System(SystemCommand),
 }
 
 /// The commands of `wharf image`.
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
 pub enum ImageCommand {
+    /// `wharf image import`.
+    Import(commands::import::Import),
     /// `wharf image inspect`.
     Inspect(commands::inspect::InspectImage),
+    /// `wharf image load`.
+    Load(commands::load::Load),
     /// `wharf image ls`.
     #[command(alias = "list")]
     Ls(commands::images::Images),
@@ -99,8 +112,18 @@ pub enum ImageCommand {
     /// `wharf image rm`.
     #[command(alias = "remove")]
     Rm(commands::rmi::Rmi),
+    /// `wharf image save`.
+    Save(commands::save::Save),
     /// `wharf image tag`.
     Tag(commands::tag::Tag),
+}
+
+/// The commands of `wharf system`.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub enum SystemCommand {
+    /// `wharf system info`.
+    Info(commands::info::Info),
 }
 
 /// Runs what the arguments say and returns the exit code. The first argument is the program's name.
@@ -177,13 +200,16 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
 async fn execute(command: Command, app: &App) -> Result<ExitCode> {
     match command {
         Command::Images(command) | Command::Image(ImageCommand::Ls(command)) => command.execute(app),
-        Command::Info(command) => command.execute(app),
+        Command::Import(command) | Command::Image(ImageCommand::Import(command)) => command.execute(app),
+        Command::Info(command) | Command::System(SystemCommand::Info(command)) => command.execute(app),
         Command::Inspect(command) => command.execute(app),
+        Command::Load(command) | Command::Image(ImageCommand::Load(command)) => command.execute(app),
         Command::Login(command) => command.execute(app).await,
         Command::Logout(command) => command.execute(app),
         Command::Pull(command) | Command::Image(ImageCommand::Pull(command)) => command.execute(app).await,
         Command::Push(command) | Command::Image(ImageCommand::Push(command)) => command.execute(app).await,
         Command::Rmi(command) | Command::Image(ImageCommand::Rm(command)) => command.execute(app),
+        Command::Save(command) | Command::Image(ImageCommand::Save(command)) => command.execute(app),
         Command::Search(command) => command.execute(app).await,
         Command::Tag(command) | Command::Image(ImageCommand::Tag(command)) => command.execute(app),
         Command::Version(command) => command.execute(app),

@@ -243,6 +243,15 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// The value of `--disable-content-trust`: there are no signatures to check, so only `true` can be kept to.
+pub(crate) fn no_content_trust(text: &str) -> std::result::Result<bool, String> {
+    match boolean(text) {
+        Some(true) => Ok(true),
+        Some(false) => Err("wharf checks no signatures yet".to_owned()),
+        None => Err(format!("strconv.ParseBool: parsing \"{text}\": invalid syntax")),
+    }
+}
+
 fn takes_value(flag: &clap::Arg) -> bool {
     flag.get_action().takes_values() && !flag.is_require_equals_set()
 }

@@ -39,7 +39,11 @@ pub(crate) const COMMON: &[&str] = &[
 ];
 
 /// The groups of commands and what they are for.
-pub(crate) const GROUPS: &[(&str, &str)] = &[("image", "Manage images"), ("container", "Manage containers")];
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("image", "Manage images"),
+    ("container", "Manage containers"),
+    ("system", "Manage Docker"),
+];
 
 const fn row(
     paths: &'static [&'static str],
@@ -60,6 +64,13 @@ const fn row(
 
 const ALL: &[Words] = &[
     row(
+        &["import", "image import"],
+        "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+        AtLeast(1),
+        "Import the contents from a tarball to create a filesystem image",
+        "wharf image import, wharf import",
+    ),
+    row(
         &["images", "image ls"],
         "[OPTIONS] [REPOSITORY[:TAG]]",
         AtMost(1),
@@ -67,11 +78,11 @@ const ALL: &[Words] = &[
         "wharf image ls, wharf image list, wharf images",
     ),
     row(
-        &["info"],
+        &["info", "system info"],
         "[OPTIONS]",
         Exactly(0),
         "Display system-wide information",
-        "",
+        "wharf system info, wharf info",
     ),
     row(
         &["inspect"],
@@ -86,6 +97,13 @@ const ALL: &[Words] = &[
         AtLeast(1),
         "Display detailed information on one or more images",
         "",
+    ),
+    row(
+        &["load", "image load"],
+        "[OPTIONS]",
+        Exactly(0),
+        "Load an image from a tar archive or STDIN",
+        "wharf image load, wharf load",
     ),
     Words {
         short: "Authenticate to a registry",
@@ -129,10 +147,17 @@ const ALL: &[Words] = &[
         "wharf image rm, wharf image remove, wharf rmi",
     ),
     row(
+        &["save", "image save"],
+        "[OPTIONS] IMAGE [IMAGE...]",
+        AtLeast(1),
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+        "wharf image save, wharf save",
+    ),
+    row(
         &["search"],
         "[OPTIONS] TERM",
         Exactly(1),
-        "Search a registry for images",
+        "Search Docker Hub for images",
         "",
     ),
     row(
@@ -146,7 +171,7 @@ const ALL: &[Words] = &[
         &["version"],
         "[OPTIONS]",
         Exactly(0),
-        "Show the Wharf version information",
+        "Show the Docker version information",
         "",
     ),
 ];
@@ -169,7 +194,8 @@ impl Arguments {
         match self {
             Exactly(0) if count > 0 => Some(("accepts no arguments".to_owned(), "Run")),
             Exactly(n) if count != n => Some((format!("requires {n} {}", plural(n)), "Run")),
-            AtMost(n) if count > n => Some((format!("requires at most {n} {}", plural(n)), "Run")),
+            // Docker 28.2's own slip of the pen, kept since its texts are compared with ours.
+            AtMost(n) if count > n => Some((format!("requires at most {n} {}", plural(n)), "SRun")),
             AtLeast(n) | Self::Program(n) if count < n => {
                 Some((format!("requires at least {n} {}", plural(n)), "See"))
             }

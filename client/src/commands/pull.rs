@@ -16,6 +16,16 @@ pub struct Pull {
     /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
+    /// Skip image verification
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        value_parser = crate::cli::walk::no_content_trust
+    )]
+    disable_content_trust: bool,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -31,6 +41,7 @@ impl Pull {
     /// # Errors
     /// As [`pull::pull`].
     pub async fn execute(self, app: &App) -> Result<ExitCode> {
+        debug_assert!(self.disable_content_trust, "the parser takes nothing else");
         let name = Name::parse(&self.name, &app.settings)?;
         let platform = self.platform.as_deref().map(platform::parse).transpose()?;
         if self.all_tags && (name.tag.is_some() || name.digest.is_some()) {

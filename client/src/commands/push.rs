@@ -20,6 +20,16 @@ pub struct Push {
     /// Push all tags of an image to the repository
     #[arg(short, long)]
     all_tags: bool,
+    /// Skip image signing
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        value_parser = crate::cli::walk::no_content_trust
+    )]
+    disable_content_trust: bool,
     /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
@@ -32,6 +42,7 @@ impl Push {
     /// # Errors
     /// As [`push::push`].
     pub async fn execute(self, app: &App) -> Result<ExitCode> {
+        debug_assert!(self.disable_content_trust, "the parser takes nothing else");
         let name = Name::parse(&self.name, &app.settings)?;
         if name.digest.is_some() {
             return Err(Error::new(Kind::BadArguments, "cannot push a digest reference"));

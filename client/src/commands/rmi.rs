@@ -14,11 +14,15 @@ pub struct Rmi {
     /// Force removal of the image
     #[arg(short, long)]
     force: bool,
+    /// Do not delete untagged parents
+    #[arg(long)]
+    no_prune: bool,
     images: Vec<String>,
 }
 
 impl Rmi {
-    /// Removes each image; one that fails does not keep the others.
+    /// Removes each image; one that fails does not keep the others. There are no untagged parents, so
+    /// `--no-prune` changes nothing.
     ///
     /// # Errors
     /// All that failed, a line each.

@@ -203,6 +203,28 @@ impl Content {
         Ok(())
     }
 
+    /// Makes a place for a blob whose digest is not known yet; dropped, it is removed.
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        self.make_folder(Algorithm::Sha256)?;
+        let path = self
+            .ingest
+            .join(format!("scratch-{}", crate::app::random_hex::<8>()));
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Error::io(format!("write {}", path.display()), error))?;
+        let hasher = Hasher::new(Algorithm::Sha256);
+        Ok(Scratch {
+            content: self.clone(),
+            path,
+            file,
+            hasher,
+            size_bytes: 0,
+        })
+    }
+
     /// Removes what killed pulls left and nobody goes on with.
     ///
     /// # Errors
@@ -321,6 +343,48 @@ impl Ingest {
         } else {
             error
         }
+    }
+}
+
+/// A blob whose digest is known when all of it was written.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    content: Content,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size_bytes: u64,
+}
+
+impl Scratch {
+    /// Makes the bytes durable and lets the blob exist; returns its digest and size.
+    pub(crate) fn keep(self) -> Result<(Digest, u64)> {
+        let digest = self.hasher.clone().finish();
+        let failed = |error: io::Error| Error::io(format!("write {}", self.path.display()), error);
+        self.file.sync_all().map_err(failed)?;
+        fs::rename(&self.path, self.content.path(&digest)).map_err(failed)?;
+        self.content.sync_folders()?;
+        Ok((digest, self.size_bytes))
+    }
+}
+
+impl Write for Scratch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        self.size_bytes += u64::try_from(count).unwrap_or(0);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Renamed away when it was kept.
+        drop(fs::remove_file(&self.path));
     }
 }
 

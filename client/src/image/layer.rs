@@ -105,6 +105,13 @@ impl Pipeline {
         }
     }
 
+    /// The same for a caller that may block.
+    pub fn feed_blocking(&self, bytes: Bytes) -> bool {
+        self.feed
+            .as_ref()
+            .is_some_and(|feed| feed.blocking_send(bytes).is_ok())
+    }
+
     /// Says that all has been fed and waits for the files. Blocks.
     ///
     /// # Errors

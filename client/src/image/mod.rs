@@ -8,6 +8,7 @@
 //! Invariant: an image's record exists only while every blob and layer that it names does; it is written
 //! after them and removed before them.
 
+pub mod archive;
 pub mod catalog;
 pub mod config;
 pub mod content;

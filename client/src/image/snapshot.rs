@@ -347,10 +347,18 @@ impl Snapshots {
     /// # Errors
     /// What the file system says.
     pub fn commit(&self, key: &str, layer: &Layer) -> Result<()> {
-        let staged = Staged {
-            snapshots: self.clone(),
-            key: Some(checked(key)?.to_owned()),
-        };
+        let key = Some(checked(key)?.to_owned());
+        self.commit_staged(
+            Staged {
+                snapshots: self.clone(),
+                key,
+            },
+            layer,
+        )
+    }
+
+    /// The same for a layer that was staged.
+    pub(crate) fn commit_staged(&self, staged: Staged, layer: &Layer) -> Result<()> {
         self.describe(&staged, layer)?;
         self.sync()?;
         self.commit_synced(staged, layer)?;

@@ -116,3 +116,19 @@ impl Output {
         self.note(&error.to_string());
     }
 }
+
+/// Data as a stream: what `save` writes.
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.data.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .data
+            .flush()
+    }
+}
