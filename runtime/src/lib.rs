@@ -17,6 +17,7 @@ pub mod cli;
 mod clock;
 pub mod commands;
 pub mod error;
+mod files;
 mod hooks;
 pub mod id;
 pub mod lifecycle;

@@ -179,13 +179,13 @@ impl Folder {
 
     /// The kept `config.json`.
     pub(crate) fn config(&self) -> Result<String, Error> {
-        std::fs::read_to_string(self.path.join(CONFIG)).doing(|| format!("read the config of {}", self.id))
+        crate::files::read_text(self.path.join(CONFIG)).doing(|| format!("read the config of {}", self.id))
     }
 
     /// Reads `state.json`.
     pub(crate) fn load(&self) -> Result<Record, Error> {
-        let bytes = match std::fs::read(self.path.join(STATE)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let bytes = match crate::files::read_text(self.path.join(STATE)) {
+            Err(Errno::NOENT) => {
                 return Err(Error::Missing(self.id.to_string()));
             }
             other => other.doing(|| format!("read the state of {}", self.id))?,
@@ -194,7 +194,7 @@ impl Folder {
             what: format!("the state of {}", self.id),
             why,
         };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let record: Record = serde_json::from_str(&bytes).map_err(|error| malformed(error.to_string()))?;
         if record.format == FORMAT {
             Ok(record)
         } else {
@@ -255,6 +255,11 @@ impl Folder {
 
     /// Takes the folder away. What is missing is already removed.
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        [GATE, CONFIG, STATE].iter().for_each(|name| self.forget(name));
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(_) => {}
+        }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other.doing(|| format!("remove the folder {}", self.path.display())),

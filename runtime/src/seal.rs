@@ -86,7 +86,10 @@ fn read_only_view() -> Result<OwnedFd, Errno> {
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     let view = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(&view, name, flags, Mode::empty())
+    let program = openat(&view, name, flags, Mode::empty())?;
+    // Closing the mount here would take it apart, only for `execve` to do without it a moment later.
+    std::mem::forget((view, context));
+    Ok(program)
 }
 
 /// This program in memory, sealed against every change.

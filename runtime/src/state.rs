@@ -115,7 +115,11 @@ impl Record {
 
 /// A process's state letter and start time, from `/proc/PID/stat`.
 pub(crate) fn process_stat(pid: i32) -> Option<(char, u64)> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(
+        crate::files::read_text(format!("/proc/{pid}/stat"))
+            .ok()?
+            .as_bytes(),
+    )
 }
 
 fn parse_stat(stat: &[u8]) -> Option<(char, u64)> {

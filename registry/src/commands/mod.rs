@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::auth::basic::BadLogin;
 use crate::auth::{Denial, KeyError};
+use crate::blobs::cloud::AddressError;
 use crate::blobs::disk::OpenError;
 use crate::cli::{Cli, Command, Places, Serve};
 use crate::config::{Config, ConfigError};
@@ -26,16 +27,6 @@ pub enum Error {
     /// A command that a later version has.
     #[error("{0} is not built yet")]
     NotBuilt(&'static str),
-    /// A setting names something that is not built yet.
-    #[error("{setting}: {what} is not built yet: use {instead}")]
-    SettingNotBuilt {
-        /// The setting.
-        setting: &'static str,
-        /// What it names.
-        what: String,
-        /// What is there.
-        instead: &'static str,
-    },
     /// The settings are wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -45,6 +36,9 @@ pub enum Error {
     /// The folder of blobs can't be used.
     #[error("storage: {0}")]
     Storage(#[from] OpenError),
+    /// The bucket of blobs can't be used.
+    #[error("storage: {0}")]
+    Cloud(#[from] AddressError),
     /// The signing keys can't be used.
     #[error(transparent)]
     Keys(#[from] KeyError),

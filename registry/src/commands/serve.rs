@@ -6,7 +6,6 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Error, print};
 use crate::app::App;
 use crate::blobs::Blobs;
+use crate::blobs::cloud::Cloud;
 use crate::blobs::disk::Disk;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseUrl, LogFormat, StorageUrl};
@@ -38,7 +38,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
         .as_ref()
         .map(|tls| Tls::load(&tls.cert, &tls.key))
         .transpose()?;
-    let _lock = lock(&config.data_dir)?;
+    let _lock = lock(&config)?;
     let stop = Stop::listen()?;
     let listener = bind(config.listen).await?;
     let address = listener
@@ -91,7 +91,8 @@ fn no_color() -> bool {
 }
 
 /// Makes the data folder and keeps a second server out of it until the file is closed.
-fn lock(folder: &Path) -> Result<File, Error> {
+fn lock(config: &Config) -> Result<File, Error> {
+    let folder = config.data_dir.as_path();
     let failed = |doing: &'static str| {
         move |source| Error::Io {
             setting: "data_dir",
@@ -142,11 +143,7 @@ fn taken(address: SocketAddr, source: std::io::Error) -> Error {
 fn open_storage(storage: &StorageUrl) -> Result<Arc<dyn Blobs>, Error> {
     match storage {
         StorageUrl::File(folder) => Ok(Arc::new(Disk::open(folder)?)),
-        StorageUrl::Cloud(url) => Err(Error::SettingNotBuilt {
-            setting: "storage",
-            what: format!("serving from {}", url.split("://").next().unwrap_or_default()),
-            instead: "file:PATH",
-        }),
+        StorageUrl::Cloud(url) => Ok(Arc::new(Cloud::open(url)?)),
     }
 }
 

@@ -125,6 +125,25 @@ fn a_corrupt_database_is_named_and_left_alone() {
     );
 }
 
+#[tokio::test]
+async fn a_newer_database_is_named_and_left_alone() {
+    use sqlx::Connection as _;
+    let mut server = Server::start();
+    server.stop();
+    let path = server.data_dir().join("registry.db");
+    let url = format!("sqlite:{}", path.display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("UPDATE wharf_schema SET version = 1000")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    database.close().await.unwrap();
+    let output = refused(&server.data_dir(), &["--listen", "127.0.0.1:0"]);
+    says(&output, &[path.to_str().unwrap(), "newer", "1000"]);
+    let users = server.run(&["user", "ls"]);
+    assert!(!users.status.success() && users.stdout.is_empty(), "{users:?}");
+}
+
 #[test]
 fn a_missing_certificate_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,13 +176,26 @@ fn a_missing_password_file_and_an_empty_one_are_named() {
 }
 
 #[test]
-fn storage_that_is_not_served_yet_is_refused_by_name() {
+fn a_bucket_that_cannot_be_named_so_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let output = refused(
         folder.path(),
-        &["--listen", "127.0.0.1:0", "--storage", "s3://bucket/prefix"],
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--storage",
+            "s3://bucket/prefix?color=red",
+        ],
     );
-    says(&output, &["storage", "s3", "not built yet", "file:PATH"]);
+    says(
+        &output,
+        &[
+            "storage",
+            "s3://bucket/prefix?color=red",
+            "color=red",
+            "s3://BUCKET/PREFIX",
+        ],
+    );
 }
 
 #[tokio::test]

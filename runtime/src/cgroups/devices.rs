@@ -1,6 +1,8 @@
 //! The rules for device nodes.
 
-use super::{Hierarchy, write};
+use rustix::fs::{Mode, OFlags};
+
+use super::Hierarchy;
 use crate::{
     error::{Doing, Error},
     spec::resources::{DeviceRule, Resources},
@@ -143,15 +145,27 @@ pub(super) fn write_v1(hierarchy: &Hierarchy, rules: &[Rule]) -> Result<(), Erro
     // What stands before the last rule about everything is overruled by it.
     let everything = |rule: &Rule| rule.kind == b'a' && rule.access == ALL;
     let first = rules.iter().rposition(everything).unwrap_or(0);
+    let open = |name: &str| {
+        let path = hierarchy.container_path().join(name);
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, Mode::empty()).doing(|| {
+            format!(
+                "linux.resources.devices: devices controller: open {}",
+                path.display()
+            )
+        })
+    };
+    let (allow, deny) = (open("devices.allow")?, open("devices.deny")?);
     for rule in rules.iter().skip(first) {
-        let file = if rule.allow {
-            "devices.allow"
+        let (file, name) = if rule.allow {
+            (&allow, "devices.allow")
         } else {
-            "devices.deny"
+            (&deny, "devices.deny")
         };
         let value = v1_text(rule);
-        write(hierarchy.container_path().join(file), &value)
-            .doing(|| format!("{}: devices controller: write {value:?} to {file}", rule.field))?;
+        rustix::io::write(file, value.as_bytes())
+            .map(drop)
+            .doing(|| format!("{}: devices controller: write {value:?} to {name}", rule.field))?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ impl Layout {
     /// Reads the machine's layout and places the container: an absolute `path` counts from each hierarchy's
     /// root, a relative one from the runtime's own cgroup, none stands for the id there.
     pub(crate) fn detect(path: Option<&str>, id: &ContainerId) -> Result<Self, Error> {
-        let read = |file: &str| std::fs::read_to_string(file).doing(|| format!("read {file}"));
+        let read = |file: &str| crate::files::read_text(file).doing(|| format!("read {file}"));
         let (mounts, own) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
         let layout = from_texts(&mounts, &own, path, id)?;
         if layout.hierarchies.is_empty() {

@@ -106,7 +106,7 @@ impl Entrance {
 }
 
 fn read(path: PathBuf) -> Result<String, Errno> {
-    std::fs::read_to_string(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    crate::files::read_text(path)
 }
 
 fn write(path: PathBuf, value: &str) -> Result<(), Errno> {

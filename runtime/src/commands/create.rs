@@ -7,6 +7,7 @@ use crate::{
     cli::CreateOptions,
     clock,
     error::{Doing, Error},
+    files,
     lifecycle::{Folder, Store},
     log::{Level, Log},
     plan::{self, Plan},
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// The most of a `config.json` that is read.
-const CONFIG_LIMIT: u64 = 16 << 20;
+const CONFIG_LIMIT: usize = 16 << 20;
 
 /// Creates the container.
 pub(super) fn create(store: &Store, log: &mut Log, options: &CreateOptions) -> Result<u8, Error> {
@@ -126,22 +127,13 @@ fn record(plan: &Plan<'_>, layout: Layout) -> Result<Record, Error> {
 
 /// Reads a bundle's `config.json`.
 pub(super) fn read_config(bundle: &Path) -> Result<String, Error> {
-    use std::io::Read;
     let path = bundle.join("config.json");
-    let doing = || format!("read {}", path.display());
-    let mut text = String::new();
-    let file = std::fs::File::open(&path).doing(doing)?;
-    file.take(CONFIG_LIMIT + 1)
-        .read_to_string(&mut text)
-        .doing(doing)?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > CONFIG_LIMIT) {
-        let why = format!("is longer than {CONFIG_LIMIT} bytes");
-        return Err(Error::Malformed {
-            what: path.display().to_string(),
-            why,
-        });
-    }
-    Ok(text)
+    let bytes = files::read(&path, CONFIG_LIMIT).doing(|| format!("read {}", path.display()))?;
+    let malformed = |_not_text| Error::Malformed {
+        what: path.display().to_string(),
+        why: "is not UTF-8".to_owned(),
+    };
+    String::from_utf8(bytes).map_err(malformed)
 }
 
 /// Reads a spec out of the text of `config.json`.

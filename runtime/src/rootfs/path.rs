@@ -49,6 +49,13 @@ pub(crate) fn create_dirs(root: impl AsFd, path: &CStr, strict: bool) -> Result<
         Err(Errno::NOENT) => {}
         other => return other,
     }
+    // Mostly the last part alone is missing.
+    if let Some((parent, name)) = parent_and_name(path)
+        && let Ok(parent) = open_inside(root.as_fd(), &parent, flags, strict)
+        && mkdirat(&parent, &name, Mode::from_raw_mode(0o755)).is_ok()
+    {
+        return open_inside(root, path, flags, strict);
+    }
     let mut rest: Vec<Vec<u8>> = split(path.to_bytes());
     rest.reverse();
     let mut done: Vec<Vec<u8>> = Vec::new();

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cgroups;
+mod cve;
 mod exec;
 mod hooks;
 mod lifecycle;
@@ -15,6 +16,7 @@ mod mounts;
 mod namespaces;
 mod peers;
 mod process;
+mod sandbox;
 mod support;
 mod terminal;
 

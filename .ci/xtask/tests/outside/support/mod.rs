@@ -1,3 +1,5 @@
 //! What the tests stand on.
 
+pub(crate) mod images;
 pub(crate) mod programs;
+pub(crate) mod registry;

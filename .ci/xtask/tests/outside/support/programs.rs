@@ -54,3 +54,24 @@ fn told(command: &Command, output: &Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     )
 }
+
+/// A program of ours, as built for the tests.
+pub(crate) fn ours(name: &str) -> PathBuf {
+    let program = programs().join(name);
+    assert!(
+        program.is_file(),
+        "no {}: `cargo build --workspace` makes it",
+        program.display()
+    );
+    program
+}
+
+/// The folder of our programs: the one above this test's own `deps`.
+pub(crate) fn programs() -> PathBuf {
+    std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .to_owned()
+}

@@ -1,0 +1,107 @@
+//! podman pushes, searches and pulls.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::images::busybox;
+use crate::support::programs::said;
+use crate::support::registry::Registry;
+
+/// A registry, and folders that stand for a machine with podman.
+struct Scene {
+    registry: Registry,
+    machine: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self {
+            registry: Registry::start(),
+            machine: tempfile::tempdir().unwrap(),
+        };
+        // Without a file of its own podman would ask the registries that this machine names.
+        let registries = format!(
+            "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
+            scene.registry.address()
+        );
+        std::fs::write(scene.machine.path().join("registries.conf"), registries).unwrap();
+        scene
+    }
+
+    fn podman(&self) -> Command {
+        let at = |name: &str| self.machine.path().join(name);
+        let mut podman = Command::new("podman");
+        podman
+            .env("HOME", self.machine.path())
+            .env("REGISTRY_AUTH_FILE", at("auth.json"));
+        podman
+            .env("CONTAINERS_REGISTRIES_CONF", at("registries.conf"))
+            .env_remove("DOCKER_CONFIG");
+        podman
+            .arg("--root")
+            .arg(at("storage"))
+            .arg("--runroot")
+            .arg(at("run"))
+            .arg("--tmpdir")
+            .arg(at("tmp"));
+        podman.args([
+            "--storage-driver=vfs",
+            "--cgroup-manager=cgroupfs",
+            "--events-backend=none",
+        ]);
+        podman
+    }
+
+    fn login(&self) {
+        let (address, password) = (self.registry.address(), self.registry.password());
+        let mut podman = self.podman();
+        podman.args(["login", "--username", "admin", "--password", &password, address]);
+        assert!(said(&mut podman).contains("Login Succeeded"));
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("{}/{image}", self.registry.address())
+    }
+}
+
+#[test]
+fn an_image_pushed_and_removed_is_pulled_back_the_same() {
+    let scene = Scene::new();
+    scene.login();
+    let archive = busybox(scene.machine.path(), "podman");
+    said(scene.podman().arg("load").arg("--input").arg(archive));
+    let name = scene.name("admin/busybox:1");
+    said(scene.podman().args(["tag", "localhost/busybox:1", &name]));
+    said(scene.podman().args(["push", &name]));
+    let id = |image: &str| {
+        said(
+            scene
+                .podman()
+                .args(["image", "inspect", "--format", "{{.Id}}", image]),
+        )
+    };
+    let before = id(&name);
+    said(scene.podman().args(["rmi", "--all"]));
+    said(scene.podman().args(["pull", &name]));
+    assert_eq!(id(&name), before);
+}
+
+#[test]
+fn a_search_with_a_login_finds_what_the_user_may_pull() {
+    let scene = Scene::new();
+    scene.login();
+    let archive = busybox(scene.machine.path(), "podman");
+    said(scene.podman().arg("load").arg("--input").arg(archive));
+    said(
+        scene
+            .podman()
+            .args(["push", "localhost/busybox:1", &scene.name("admin/busybox:1")]),
+    );
+    let found = said(
+        scene
+            .podman()
+            .args(["search", "--format", "{{.Name}}", &scene.name("busy")]),
+    );
+    assert_eq!(found.trim_end(), scene.name("admin/busybox"));
+}
