@@ -7,6 +7,9 @@ use std::fmt;
 /// The result of a command or of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What stands before a text that docker's engine would report.
+pub(crate) const ENGINE_PREFIX: &str = "Error response from daemon: ";
+
 type Cause = Box<dyn StdError + Send + Sync>;
 
 /// What kind of failure it is: whose fault, and so which exit code and whether to try again.
@@ -147,7 +150,7 @@ impl fmt::Display for Error {
             f.write_str("wharf: ")?;
         }
         if self.engine {
-            f.write_str("Error response from daemon: ")?;
+            f.write_str(ENGINE_PREFIX)?;
         }
         f.write_str(&self.text)?;
         let mut cause = self

@@ -25,6 +25,7 @@ pub mod network;
 pub mod output;
 pub mod reexec;
 pub mod remote;
+pub mod shim;
 pub mod store;
 
 /// The version of this program.

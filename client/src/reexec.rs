@@ -10,7 +10,7 @@ use std::process::ExitCode;
 type EntryPoint = (&'static str, fn(&[OsString]) -> ExitCode);
 
 /// Every hidden entry point. Their names start with two underscores, which no command's does.
-const ENTRY_POINTS: &[EntryPoint] = &[];
+const ENTRY_POINTS: &[EntryPoint] = &[(crate::shim::ENTRY_POINT, crate::shim::main)];
 
 /// Runs the hidden entry point that the program's arguments name, or returns `None` for a command
 /// that a user typed.

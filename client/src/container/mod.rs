@@ -9,12 +9,8 @@
 
 pub mod attach;
 pub mod create;
-pub mod exec;
 mod id;
-pub mod inspect;
 pub mod lifecycle;
-pub mod list;
-pub mod logs;
 mod runtime;
 pub mod seccomp;
 pub mod signal;

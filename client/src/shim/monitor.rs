@@ -251,7 +251,7 @@ impl Monitor {
             }
             let fds = self.connections.iter().map(|one| PollFd::from_borrowed_fd(one.fd(), PollFlags::OUT));
             let mut polled: Vec<_> = fds.collect();
-            drop(poll(&mut polled, None));
+            let _ = poll(&mut polled, None);
             self.connections.iter_mut().for_each(Connection::flush);
         }
     }
@@ -265,5 +265,5 @@ fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
 pub(super) fn signal_child(pid: i32, number: i32) {
     // One that has ended does not need it any more.
     let signal = Signal::try_from(number);
-    drop(signal.and_then(|signal| kill(Pid::from_raw(pid), signal)));
+    let _ = signal.and_then(|signal| kill(Pid::from_raw(pid), signal));
 }

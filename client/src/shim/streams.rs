@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::log::Stream;
-use crate::container::Streams as ForRuntime;
+use crate::container::StreamsForRuntime as ForRuntime;
 
 /// Read at once from the container.
 pub(super) const READ_BYTES: usize = 32 * 1024;

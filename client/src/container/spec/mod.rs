@@ -12,7 +12,7 @@ use std::{
 };
 
 use oci_spec::runtime::{
-    Box as ConsoleSize, Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory,
+    Box as ConsoleSize, BoxBuilder, Capabilities, Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory,
     LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Mount, Process as SpecProcess, Root, Spec,
     User as SpecUser,
 };
@@ -23,7 +23,7 @@ pub use user::{User, UserError, resolve as resolve_user};
 pub(crate) use user::open_inside;
 
 use super::{
-    State,
+    State, seccomp,
     state::{Host, Limits, NetworkMode, Process},
 };
 use crate::{
@@ -72,7 +72,8 @@ pub fn build(state: &State, places: &Places<'_>, lease: Option<&Lease>, size: Op
     write_files(state, places.folder, lease)?;
     make_working_folder(&root, &state.process.working_dir, &user)?;
     let mut program = process(&state.process, &state.host, &user);
-    program.set_console_size(size.map(console_size));
+    let bounding = capabilities::granted(&state.host.cap_add, &state.host.cap_drop);
+    program.set_console_size(size.and_then(console_size));
     let mut spec = Spec::default();
     spec.set_version("1.0.2".to_owned());
     let mut root = Root::default();
@@ -85,7 +86,7 @@ pub fn build(state: &State, places: &Places<'_>, lease: Option<&Lease>, size: Op
         .set_hostname(Some(hostname))
         .set_process(Some(program))
         .set_mounts(Some(mounts(state, places.folder)?))
-        .set_linux(Some(linux(state)));
+        .set_linux(Some(linux(state, &bounding)));
     Ok(spec)
 }
 
@@ -93,10 +94,8 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn console_size((rows, columns): (u16, u16)) -> ConsoleSize {
-    let mut size = ConsoleSize::default();
-    size.set_height(rows.into()).set_width(columns.into());
-    size
+fn console_size((rows, columns): (u16, u16)) -> Option<ConsoleSize> {
+    BoxBuilder::default().height(rows).width(columns).build().ok()
 }
 
 /// The process section: the container's own program, or one that joins it.
@@ -258,7 +257,7 @@ fn mount(target: &Path, kind: &str, source: &Path, options: &[&str]) -> Mount {
     mount
 }
 
-fn linux(state: &State) -> Linux {
+fn linux(state: &State, bounding: &Capabilities) -> Linux {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
     let shares_host = state.host.network == NetworkMode::Host;
     let namespaces = [Mount, Uts, Ipc, Pid, Cgroup, Network]
@@ -278,6 +277,7 @@ fn linux(state: &State) -> Linux {
         .set_masked_paths(texts(MASKED))
         .set_readonly_paths(texts(READ_ONLY))
         .set_devices(None)
+        .set_seccomp(Some(seccomp::default_profile(bounding, crate::ARCHITECTURE)))
         .set_resources(Some(resources(&state.host.limits)));
     if !shares_host {
         let sysctls = [
