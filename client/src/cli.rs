@@ -56,6 +56,8 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
 pub enum Command {
+    /// `wharf create`.
+    Create(commands::run::Create),
     /// `wharf images`.
     Images(commands::images::Images),
     /// `wharf import`.
@@ -66,6 +68,8 @@ pub enum Command {
     Inspect(commands::inspect::Inspect),
     /// `wharf load`.
     Load(commands::load::Load),
+    /// `wharf kill`.
+    Kill(commands::stop::Kill),
     /// `wharf login`.
     Login(commands::login::Login),
     /// `wharf logout`.
@@ -74,12 +78,18 @@ pub enum Command {
     Pull(commands::pull::Pull),
     /// `wharf push`.
     Push(commands::push::Push),
+    /// `wharf rm`.
+    Rm(commands::stop::Rm),
     /// `wharf rmi`.
     Rmi(commands::rmi::Rmi),
     /// `wharf save`.
     Save(commands::save::Save),
+    /// `wharf run`.
+    Run(commands::run::Run),
     /// `wharf search`.
     Search(commands::search::Search),
+    /// `wharf stop`.
+    Stop(commands::stop::Stop),
     /// `wharf tag`.
     Tag(commands::tag::Tag),
     /// `wharf version`.
@@ -199,6 +209,11 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
 /// Runs a command. One line a variant.
 async fn execute(command: Command, app: &App) -> Result<ExitCode> {
     match command {
+        Command::Create(command) => command.execute(app).await,
+        Command::Kill(command) => command.execute(app),
+        Command::Rm(command) => command.execute(app),
+        Command::Run(command) => command.execute(app).await,
+        Command::Stop(command) => command.execute(app),
         Command::Images(command) | Command::Image(ImageCommand::Ls(command)) => command.execute(app),
         Command::Import(command) | Command::Image(ImageCommand::Import(command)) => command.execute(app),
         Command::Info(command) | Command::System(SystemCommand::Info(command)) => command.execute(app),

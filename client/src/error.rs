@@ -125,8 +125,8 @@ impl Error {
             Kind::NoSuchProgram => 127,
             Kind::Interrupted => 130,
             Kind::ClosedPipe => 0,
-            Kind::BadArguments => 1,
-            Kind::NotFound
+            Kind::BadArguments
+            | Kind::NotFound
             | Kind::Conflict
             | Kind::Denied
             | Kind::Registry

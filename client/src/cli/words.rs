@@ -31,7 +31,7 @@ pub(crate) struct Words {
     pub(crate) aliases: &'static str,
 }
 
-use Arguments::{AtLeast, AtMost, Exactly};
+use Arguments::{AtLeast, AtMost, Exactly, Program};
 
 /// The commands that stand first in `wharf --help`, in this order.
 pub(crate) const COMMON: &[&str] = &[
@@ -138,6 +138,62 @@ const ALL: &[Words] = &[
         Exactly(1),
         "Upload an image to a registry",
         "wharf image push, wharf push",
+    ),
+    row(
+        &["rm"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        AtLeast(1),
+        "Remove one or more containers",
+        "wharf container rm, wharf container remove, wharf rm",
+    ),
+    row(
+        &["run"],
+        "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        Program(1),
+        "Create and run a new container from an image",
+        "wharf container run, wharf run",
+    ),
+    row(
+        &["create"],
+        "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        Program(1),
+        "Create a new container",
+        "wharf container create, wharf create",
+    ),
+    row(
+        &["stop"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        AtLeast(1),
+        "Stop one or more running containers",
+        "wharf container stop, wharf stop",
+    ),
+    row(
+        &["kill"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        AtLeast(1),
+        "Kill one or more running containers",
+        "wharf container kill, wharf kill",
+    ),
+    row(
+        &["ps"],
+        "[OPTIONS]",
+        Exactly(0),
+        "List containers",
+        "wharf container ls, wharf container list, wharf container ps, wharf ps",
+    ),
+    row(
+        &["logs"],
+        "[OPTIONS] CONTAINER",
+        Exactly(1),
+        "Fetch the logs of a container",
+        "wharf container logs, wharf logs",
+    ),
+    row(
+        &["exec"],
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        Program(2),
+        "Execute a command in a running container",
+        "wharf container exec, wharf exec",
     ),
     row(
         &["rmi", "image rm"],

@@ -8,7 +8,9 @@
 //! Invariant: whoever changes a container holds its lock, and readers need none.
 
 pub mod attach;
+pub mod bind;
 pub mod create;
+pub mod env;
 mod id;
 pub mod lifecycle;
 mod runtime;
