@@ -56,8 +56,12 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
 pub enum Command {
+    /// `wharf attach`.
+    Attach(commands::start::Attach),
     /// `wharf create`.
     Create(commands::run::Create),
+    /// `wharf exec`.
+    Exec(commands::exec::Exec),
     /// `wharf images`.
     Images(commands::images::Images),
     /// `wharf import`.
@@ -74,6 +78,12 @@ pub enum Command {
     Login(commands::login::Login),
     /// `wharf logout`.
     Logout(commands::logout::Logout),
+    /// `wharf logs`.
+    Logs(commands::logs::Logs),
+    /// `wharf port`.
+    Port(commands::start::Port),
+    /// `wharf ps`.
+    Ps(commands::ps::Ps),
     /// `wharf pull`.
     Pull(commands::pull::Pull),
     /// `wharf push`.
@@ -88,12 +98,16 @@ pub enum Command {
     Run(commands::run::Run),
     /// `wharf search`.
     Search(commands::search::Search),
+    /// `wharf start`.
+    Start(commands::start::Start),
     /// `wharf stop`.
     Stop(commands::stop::Stop),
     /// `wharf tag`.
     Tag(commands::tag::Tag),
     /// `wharf version`.
     Version(commands::version::Version),
+    /// `wharf wait`.
+    Wait(commands::start::Wait),
     /// `wharf image …`.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -209,6 +223,13 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
 /// Runs a command. One line a variant.
 async fn execute(command: Command, app: &App) -> Result<ExitCode> {
     match command {
+        Command::Attach(command) => command.execute(app),
+        Command::Exec(command) => command.execute(app),
+        Command::Logs(command) => command.execute(app),
+        Command::Port(command) => command.execute(app),
+        Command::Ps(command) => command.execute(app),
+        Command::Start(command) => command.execute(app),
+        Command::Wait(command) => command.execute(app),
         Command::Create(command) => command.execute(app).await,
         Command::Kill(command) => command.execute(app),
         Command::Rm(command) => command.execute(app),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::version::FORMAT;
 use crate::app::App;
+use crate::container::{Containers, lifecycle};
 use crate::error::{Error, Kind, Result};
 use crate::image::catalog::Catalog;
 use crate::image::inspect;
@@ -48,11 +49,11 @@ impl Inspect {
             ));
         }
         print_all(app, self.format.as_deref(), &self.names, |name| {
-            if kind == "container" {
-                return Err(Error::engine(
-                    Kind::NotFound,
-                    format!("No such container: {name}"),
-                ));
+            if kind != "image" {
+                match describe_container(app, name, self.size) {
+                    Err(error) if kind.is_empty() && error.kind() == Kind::NotFound => {}
+                    described => return described,
+                }
             }
             describe_image(app, name, kind == "image")
         })
@@ -69,6 +70,12 @@ impl InspectImage {
             describe_image(app, name, true)
         })
     }
+}
+
+fn describe_container(app: &App, name: &str, size: bool) -> Result<Value> {
+    let containers = Containers::new(app.store()?);
+    let state = lifecycle::find(app, &containers, name)?.into_state()?;
+    crate::container::inspect::describe(&containers, &state, size)
 }
 
 fn describe_image(app: &App, name: &str, only_images: bool) -> Result<Value> {

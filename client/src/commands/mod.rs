@@ -1,5 +1,6 @@
 //! One file a command: parse, call, print. Logic worth a test is elsewhere.
 
+pub mod exec;
 pub mod images;
 pub mod import;
 pub mod info;
@@ -7,12 +8,15 @@ pub mod inspect;
 pub mod load;
 pub mod login;
 pub mod logout;
+pub mod logs;
+pub mod ps;
 pub mod pull;
 pub mod push;
 pub mod rmi;
-pub mod save;
 pub mod run;
+pub mod save;
 pub mod search;
+pub mod start;
 pub mod stop;
 pub mod tag;
 pub mod version;

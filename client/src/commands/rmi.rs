@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app::App;
+use crate::container::Containers;
 use crate::error::{Error, Kind, Result};
 use crate::image::remove::{self, Removed};
 
@@ -28,8 +29,10 @@ impl Rmi {
     /// All that failed, a line each.
     pub fn execute(self, app: &App) -> Result<ExitCode> {
         let mut failed: Vec<Error> = Vec::new();
+        let containers = Containers::new(app.store()?);
+        let is_running = |id: &str| id.parse().is_ok_and(|id| containers.is_locked(&id));
         for typed in &self.images {
-            match remove::remove(app, typed, self.force, &|_container| false) {
+            match remove::remove(app, typed, self.force, &is_running) {
                 Ok(removed) => {
                     for removed in removed {
                         app.output.line(&match removed {

@@ -85,7 +85,11 @@ impl Run {
         let caught = Signals::catch()?;
         let mut running =
             start(app, &containers, &state.id, lock, hello).map_err(|error| error.of_command("run"))?;
-        let wanted = Wanted { input: interactive, terminal, signals };
+        let wanted = Wanted {
+            input: interactive,
+            terminal,
+            signals,
+        };
         stay(&mut running, wanted, &caught, &containers, &state)
     }
 }
@@ -98,7 +102,10 @@ pub(super) fn stay(
     containers: &Containers<'_>,
     state: &State,
 ) -> Result<ExitCode> {
-    let control = Control { containers, id: &state.id };
+    let control = Control {
+        containers,
+        id: &state.id,
+    };
     match attach(running, wanted, caught, &control)? {
         End::Exited(code) => Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
         End::Detached => Ok(ExitCode::SUCCESS),
@@ -114,7 +121,11 @@ async fn make(
 ) -> Result<(State, Lock)> {
     let policy = flags.pull.clone();
     let wanted = flags.platform.as_deref().map(platform::parse).transpose()?;
-    let progress = if flags.quiet { Progress::silent() } else { Progress::to(&app.output) };
+    let progress = if flags.quiet {
+        Progress::silent()
+    } else {
+        Progress::to(&app.output)
+    };
     let quiet = flags.quiet;
     let wishes = flags.into_wishes(command, attached)?;
     let store = app.store()?;
@@ -128,7 +139,9 @@ async fn make(
         (other, _) => {
             return Err(Error::new(
                 Kind::BadFlag,
-                format!("invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""),
+                format!(
+                    "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+                ),
             ));
         }
     };
@@ -136,20 +149,31 @@ async fn make(
         let name = Name::parse(image, &app.settings)?.or_latest();
         let familiar = name.familiar(&app.settings);
         if found.is_err() {
-            app.output.note(&format!("Unable to find image '{familiar}' locally"));
+            app.output
+                .note(&format!("Unable to find image '{familiar}' locally"));
         }
-        let pulled = app.until_interrupted(pull::pull(app, &name, wanted.as_ref(), &progress)).await;
+        let pulled = app
+            .until_interrupted(pull::pull(app, &name, wanted.as_ref(), &progress))
+            .await;
         progress.finish();
         let pulled = pulled?;
         if !quiet {
             app.output.note(&format!("Digest: {}", pulled.digest));
-            let status = if pulled.newer { "Downloaded newer image for" } else { "Image is up to date for" };
+            let status = if pulled.newer {
+                "Downloaded newer image for"
+            } else {
+                "Image is up to date for"
+            };
             app.output.note(&format!("Status: {status} {familiar}"));
         }
     }
     // The image cannot go while a container is made of it.
     let _hold = store.hold()?;
-    let (found, _) = if missing { Catalog::of(store).find(image, &app.settings) } else { found }?;
+    let (found, _) = if missing {
+        Catalog::of(store).find(image, &app.settings)
+    } else {
+        found
+    }?;
     let source = Source {
         reference: image.to_owned(),
         id: found.id.clone(),

@@ -15,7 +15,13 @@ pub struct Stop {
     #[arg(short, long, value_name = "string")]
     signal: Option<String>,
     /// Seconds to wait before killing the container
-    #[arg(short = 't', long, value_name = "int", allow_hyphen_values = true, alias = "time")]
+    #[arg(
+        short = 't',
+        long,
+        value_name = "int",
+        allow_hyphen_values = true,
+        alias = "time"
+    )]
     timeout: Option<i64>,
     containers: Vec<String>,
 }
@@ -47,7 +53,9 @@ impl Stop {
     /// # Errors
     /// All that failed, a line each.
     pub fn execute(self, app: &App) -> Result<ExitCode> {
-        each(app, &self.containers, |word| lifecycle::stop(app, word, self.timeout, self.signal.as_deref()))
+        each(app, &self.containers, |word| {
+            lifecycle::stop(app, word, self.timeout, self.signal.as_deref())
+        })
     }
 }
 
@@ -68,12 +76,14 @@ impl Rm {
     /// # Errors
     /// All that failed, a line each; with `--force` one that does not exist is only told.
     pub fn execute(self, app: &App) -> Result<ExitCode> {
-        each(app, &self.containers, |word| match lifecycle::remove(app, word, self.force) {
-            Err(error) if self.force && error.kind() == Kind::NotFound => {
-                app.output.note(&error.to_string());
-                Err(Error::new(Kind::ClosedPipe, ""))
+        each(app, &self.containers, |word| {
+            match lifecycle::remove(app, word, self.force) {
+                Err(error) if self.force && error.kind() == Kind::NotFound => {
+                    app.output.note(&error.to_string());
+                    Err(Error::new(Kind::ClosedPipe, ""))
+                }
+                other => other,
             }
-            other => other,
         })
     }
 }

@@ -16,7 +16,7 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 
 /// Flags of `wharf run` and `wharf create`.
 #[derive(Debug, Args)]
-pub struct WishFlags {
+pub(super) struct WishFlags {
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_name = "list")]
     add_host: Vec<String>,
@@ -150,11 +150,17 @@ impl WishFlags {
             publish.extend(requests);
         }
         let here = std::env::current_dir().map_err(|error| Error::io("find the current folder", error))?;
-        let binds = self.volume.iter().map(|text| bind::parse(text, &here)).collect::<Result<Vec<_>>>()?;
+        let binds = self
+            .volume
+            .iter()
+            .map(|text| bind::parse(text, &here))
+            .collect::<Result<Vec<_>>>()?;
         bind::refuse_duplicates(&binds)?;
         let capabilities = |names: &[String]| {
             let normalised = names.iter().map(|name| spec::normalise_capability(name));
-            normalised.collect::<Result<Vec<_>, _>>().map_err(|text| Error::engine(Kind::BadArguments, text))
+            normalised
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|text| Error::engine(Kind::BadArguments, text))
         };
         Ok(Host {
             network: network(self.network.as_deref())?,
@@ -164,23 +170,37 @@ impl WishFlags {
             cap_drop: capabilities(&self.cap_drop)?,
             read_only: self.read_only,
             auto_remove: self.rm,
-            extra_hosts: self.add_host.iter().map(|text| extra_host(text)).collect::<Result<_>>()?,
+            extra_hosts: self
+                .add_host
+                .iter()
+                .map(|text| extra_host(text))
+                .collect::<Result<_>>()?,
             limits: self.limits()?,
         })
     }
 
     fn limits(&self) -> Result<Limits> {
         let invalid = |flag: &str, value: &str| {
-            Error::new(Kind::BadFlag, format!("invalid argument \"{value}\" for \"{flag}\" flag: invalid value"))
+            Error::new(
+                Kind::BadFlag,
+                format!("invalid argument \"{value}\" for \"{flag}\" flag: invalid value"),
+            )
         };
-        let memory = self.memory.as_ref().map(|text| {
-            env::bytes(text).ok_or_else(|| invalid("-m, --memory", text))
-        });
+        let memory = self
+            .memory
+            .as_ref()
+            .map(|text| env::bytes(text).ok_or_else(|| invalid("-m, --memory", text)));
         let memory_bytes = memory.transpose()?.filter(|bytes| *bytes > 0);
         if memory_bytes.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN) {
-            return Err(Error::engine(Kind::BadArguments, "Minimum memory limit allowed is 6MB"));
+            return Err(Error::engine(
+                Kind::BadArguments,
+                "Minimum memory limit allowed is 6MB",
+            ));
         }
-        let cpus = self.cpus.as_ref().map(|text| env::nano_cpus(text).ok_or_else(|| invalid("--cpus", text)));
+        let cpus = self
+            .cpus
+            .as_ref()
+            .map(|text| env::nano_cpus(text).ok_or_else(|| invalid("--cpus", text)));
         Ok(Limits {
             memory_bytes,
             nano_cpus: cpus.transpose()?,
@@ -206,7 +226,10 @@ fn network(name: Option<&str>) -> Result<NetworkMode> {
             Kind::Unsupported,
             format!("--network {other}: joining another container's network is not supported yet"),
         )),
-        other => Err(Error::engine(Kind::NotFound, format!("network {other} not found"))),
+        other => Err(Error::engine(
+            Kind::NotFound,
+            format!("network {other} not found"),
+        )),
     }
 }
 
@@ -214,10 +237,15 @@ fn extra_host(text: &str) -> Result<(String, String)> {
     let bad = || {
         Error::new(
             Kind::BadFlag,
-            format!("invalid argument \"{text}\" for \"--add-host\" flag: bad format for add-host: \"{text}\""),
+            format!(
+                "invalid argument \"{text}\" for \"--add-host\" flag: bad format for add-host: \"{text}\""
+            ),
         )
     };
-    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(bad)?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     if name.is_empty() || address.parse::<std::net::IpAddr>().is_err() {
         return Err(bad());
@@ -233,8 +261,14 @@ mod tests {
     fn networks_hosts_and_labels_are_read() {
         assert_eq!(network(None).unwrap(), NetworkMode::Bridge);
         assert_eq!(network(Some("nosuch")).unwrap_err().kind(), Kind::NotFound);
-        assert_eq!(network(Some("container:x")).unwrap_err().kind(), Kind::Unsupported);
-        assert_eq!(extra_host("db:10.0.0.9").unwrap(), ("db".to_owned(), "10.0.0.9".to_owned()));
+        assert_eq!(
+            network(Some("container:x")).unwrap_err().kind(),
+            Kind::Unsupported
+        );
+        assert_eq!(
+            extra_host("db:10.0.0.9").unwrap(),
+            ("db".to_owned(), "10.0.0.9".to_owned())
+        );
         assert_eq!(extra_host("db=[::1]").unwrap().1, "::1");
         assert!(extra_host("db").is_err() && extra_host("db:nowhere").is_err());
         assert_eq!(labels(&["a=b=c".to_owned(), "d".to_owned()]).len(), 2);

@@ -46,14 +46,14 @@ pub struct Wanted {
 }
 
 /// The user's terminal without its own line editing; as it was when this is dropped.
-struct RawTerminal {
+pub(super) struct RawTerminal {
     terminal: OwnedFd,
     before: Termios,
 }
 
 impl RawTerminal {
     /// None when standard input is no terminal.
-    fn enter() -> io::Result<Option<Self>> {
+    pub(super) fn enter() -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
@@ -77,7 +77,9 @@ impl Drop for RawTerminal {
 /// The size of the terminal that this process's output goes to: rows, columns.
 pub fn terminal_size() -> Option<(u16, u16)> {
     let stdout = io::stdout();
-    let size = tcgetwinsize(stdout.as_fd()).or_else(|_| tcgetwinsize(io::stdin().as_fd())).ok()?;
+    let size = tcgetwinsize(stdout.as_fd())
+        .or_else(|_| tcgetwinsize(io::stdin().as_fd()))
+        .ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
@@ -94,16 +96,44 @@ impl Signals {
     /// # Errors
     /// What the kernel says.
     pub fn catch() -> Result<Self> {
-        let failed = |error: nix::Error| Error::io("catch signals", io::Error::from(error));
         let mask: SigSet = Signal::iterator()
-            .filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCHLD | Signal::SIGURG))
-            .filter(|signal| !matches!(signal, Signal::SIGPIPE | Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGFPE))
-            .filter(|signal| !matches!(signal, Signal::SIGILL | Signal::SIGTRAP | Signal::SIGABRT | Signal::SIGSYS))
+            .filter(|signal| {
+                !matches!(
+                    signal,
+                    Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCHLD | Signal::SIGURG
+                )
+            })
+            .filter(|signal| {
+                !matches!(
+                    signal,
+                    Signal::SIGPIPE | Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGFPE
+                )
+            })
+            .filter(|signal| {
+                !matches!(
+                    signal,
+                    Signal::SIGILL | Signal::SIGTRAP | Signal::SIGABRT | Signal::SIGSYS
+                )
+            })
             .filter(|signal| !matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU))
             .collect();
+        Self::catch_these(mask)
+    }
+
+    /// Catches only the one that tells of another window size.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn catch_resizes() -> Result<Self> {
+        Self::catch_these([Signal::SIGWINCH].into_iter().collect())
+    }
+
+    fn catch_these(mask: SigSet) -> Result<Self> {
+        let failed = |error: nix::Error| Error::io("catch signals", io::Error::from(error));
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before)).map_err(failed)?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)?;
+        let fd =
+            SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)?;
         Ok(Self { fd, before })
     }
 
@@ -132,17 +162,31 @@ impl Drop for Signals {
 /// # Errors
 /// A terminal that cannot be used, an output that cannot be written: [`Kind::ClosedPipe`] when nobody
 /// reads it any more. The container goes on then.
-pub fn attach(running: &mut Running, wanted: Wanted, signals: &Signals, control: &Control<'_>) -> Result<End> {
+pub fn attach(
+    running: &mut Running,
+    wanted: Wanted,
+    signals: &Signals,
+    control: &Control<'_>,
+) -> Result<End> {
     let raw = if wanted.terminal && wanted.input {
         RawTerminal::enter().map_err(|error| Error::io("use the terminal", error))?
     } else {
         None
     };
-    let mut user = User { detach: Detach { keys_apply: wanted.terminal, ..Detach::default() }, input: wanted.input };
+    let mut user = User {
+        detach: if wanted.terminal {
+            Detach::on_terminal()
+        } else {
+            Detach::default()
+        },
+        input: wanted.input,
+    };
     let end = (|| {
         loop {
-            while let Some(frame) =
-                running.reader.next_frame().map_err(|error| Error::io("listen to the container's shim", error))?
+            while let Some(frame) = running
+                .reader
+                .next_frame()
+                .map_err(|error| Error::io("listen to the container's shim", error))?
             {
                 if let Some(end) = show(frame)? {
                     return Ok(end);
@@ -156,7 +200,7 @@ pub fn attach(running: &mut Running, wanted: Wanted, signals: &Signals, control:
                 return Ok(End::Detached);
             }
             if ready.shim {
-                match running.next()? {
+                match running.next_word()? {
                     Some(frame) => {
                         if let Some(end) = show(frame)? {
                             return Ok(end);
@@ -219,7 +263,10 @@ struct User {
 impl User {
     fn wait(&self, running: &Running, signals: &Signals) -> Result<Ready> {
         let stdin = io::stdin();
-        let mut polled = vec![PollFd::new(&running.stream, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut polled = vec![
+            PollFd::new(&running.stream, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+        ];
         if self.input {
             polled.push(PollFd::new(&stdin, PollFlags::IN));
         }
@@ -228,16 +275,28 @@ impl User {
             Err(error) => return Err(Error::io("wait for the container", io::Error::from(error))),
         }
         let is_ready = |at: usize| polled.get(at).is_some_and(|polled| !polled.revents().is_empty());
-        Ok(Ready { shim: is_ready(0), signals: is_ready(1), input: is_ready(2) })
+        Ok(Ready {
+            shim: is_ready(0),
+            signals: is_ready(1),
+            input: is_ready(2),
+        })
     }
 
     /// Passes on what the user typed; true when that was the wish to leave.
     fn take_input(&mut self, running: &Running) -> Result<bool> {
         let mut buffer = [0; READ_BYTES];
-        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("read from stdin", error))?;
+        let stdin = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| Error::io("read from stdin", error))?;
         let length = match File::from(stdin).read(&mut buffer) {
             Ok(length) => length,
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
                 return Ok(false);
             }
             // A terminal that is gone gives no more input.
@@ -258,14 +317,22 @@ impl User {
 
 /// Finds ^P^Q in what is typed.
 #[derive(Default)]
-struct Detach {
+pub(super) struct Detach {
     keys_apply: bool,
     after_p: bool,
 }
 
 impl Detach {
+    /// For what a user types on a terminal.
+    pub(super) fn on_terminal() -> Self {
+        Self {
+            keys_apply: true,
+            after_p: false,
+        }
+    }
+
     /// What is left to pass on, and whether the user leaves.
-    fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+    pub(super) fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         if !self.keys_apply {
             return (typed.to_vec(), false);
         }
@@ -294,7 +361,10 @@ fn show(frame: Frame) -> Result<Option<End>> {
         Frame::Exited(exited) => {
             for problem in exited.problems {
                 // Nobody reading it does not change how the container ended.
-                drop(write(io::stderr().lock(), format!("wharf: {problem}\n").as_bytes()));
+                drop(write(
+                    io::stderr().lock(),
+                    format!("wharf: {problem}\n").as_bytes(),
+                ));
             }
             return Ok(Some(End::Exited(exited.code)));
         }
@@ -304,7 +374,9 @@ fn show(frame: Frame) -> Result<Option<End>> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             Err(Error::new(Kind::ClosedPipe, "nobody reads the output any more"))
         }
-        other => other.map(|()| None).map_err(|error| Error::io("write the container's output", error)),
+        other => other
+            .map(|()| None)
+            .map_err(|error| Error::io("write the container's output", error)),
     }
 }
 
@@ -319,7 +391,10 @@ mod tests {
 
     #[test]
     fn control_p_control_q_leaves_and_control_p_alone_is_passed_on_late() {
-        let mut detach = Detach { keys_apply: true, after_p: false };
+        let mut detach = Detach {
+            keys_apply: true,
+            after_p: false,
+        };
         assert_eq!(detach.filter(b"ab\x10"), (b"ab".to_vec(), false));
         assert_eq!(detach.filter(b"c"), (b"\x10c".to_vec(), false));
         assert_eq!(detach.filter(b"\x10\x10"), (b"\x10".to_vec(), false));

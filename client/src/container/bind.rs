@@ -23,17 +23,32 @@ pub fn parse(text: &str, here: &Path) -> Result<Bind> {
         }
         _ => return Err(invalid(text, "")),
     };
-    let mount = |problem: String| invalid(text, &format!(": invalid mount config for type \"bind\": {problem}"));
+    let mount = |problem: String| {
+        invalid(
+            text,
+            &format!(": invalid mount config for type \"bind\": {problem}"),
+        )
+    };
     let source = source_path(source, here)?;
     let target = PathBuf::from(target);
     if !target.is_absolute() {
-        return Err(mount(format!("invalid mount path: '{}' mount path must be absolute", target.display())));
+        return Err(mount(format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            target.display()
+        )));
     }
     let target = clean(&target);
     if target == Path::new("/") {
-        return Err(mount("invalid specification: destination can't be '/'".to_owned()));
+        return Err(mount(
+            "invalid specification: destination can't be '/'".to_owned(),
+        ));
     }
-    let mut bind = Bind { source, target, read_only: false, propagation: None };
+    let mut bind = Bind {
+        source,
+        target,
+        read_only: false,
+        propagation: None,
+    };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => bind.read_only = true,
@@ -43,10 +58,17 @@ pub fn parse(text: &str, here: &Path) -> Result<Bind> {
             "shared" | "rshared" => {
                 return Err(Error::new(
                     Kind::Unsupported,
-                    format!("-v {text}: mounts that are made in a container are not shared with this machine yet"),
+                    format!(
+                        "-v {text}: mounts that are made in a container are not shared with this machine yet"
+                    ),
                 ));
             }
-            _ => return Err(Error::engine(Kind::BadArguments, format!("invalid mode: {options}"))),
+            _ => {
+                return Err(Error::engine(
+                    Kind::BadArguments,
+                    format!("invalid mode: {options}"),
+                ));
+            }
         }
     }
     Ok(bind)
@@ -67,7 +89,10 @@ pub fn refuse_duplicates(binds: &[Bind]) -> Result<()> {
 }
 
 fn invalid(text: &str, problem: &str) -> Error {
-    Error::engine(Kind::BadArguments, format!("invalid volume specification: '{text}'{problem}"))
+    Error::engine(
+        Kind::BadArguments,
+        format!("invalid volume specification: '{text}'{problem}"),
+    )
 }
 
 fn source_path(source: &str, here: &Path) -> Result<PathBuf> {
@@ -117,7 +142,10 @@ mod tests {
     fn binds_are_read_and_the_rest_is_refused() {
         let here = Path::new("/work");
         let bind = parse("/a/../b:/x:ro,rslave", here).unwrap();
-        assert_eq!((bind.source.as_path(), bind.target.as_path()), (Path::new("/b"), Path::new("/x")));
+        assert_eq!(
+            (bind.source.as_path(), bind.target.as_path()),
+            (Path::new("/b"), Path::new("/x"))
+        );
         assert!(bind.read_only && bind.propagation.as_deref() == Some("rslave"));
         assert_eq!(parse("./data:/x", here).unwrap().source, Path::new("/work/data"));
         for (text, says) in [

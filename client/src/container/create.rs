@@ -71,7 +71,12 @@ pub struct Wishes {
 /// # Errors
 /// [`Kind::Conflict`] for a name that is taken, [`Kind::BadArguments`] for one that cannot be,
 /// [`Kind::CannotStart`] for an image without a command where none is given.
-pub fn create(containers: &Containers<'_>, source: &Source, wishes: Wishes, now: Timestamp) -> Result<(State, Lock)> {
+pub fn create(
+    containers: &Containers<'_>,
+    source: &Source,
+    wishes: Wishes,
+    now: Timestamp,
+) -> Result<(State, Lock)> {
     if let Some(name) = wishes.name.as_ref().filter(|name| !is_valid_name(name)) {
         return Err(Error::engine(
             Kind::BadArguments,
@@ -80,12 +85,18 @@ pub fn create(containers: &Containers<'_>, source: &Source, wishes: Wishes, now:
     }
     let given_name = wishes.name.clone();
     let mut state = plan(source, wishes, Id::random(), now)?;
-    let durability = if state.host.auto_remove { Durability::ThisBoot } else { Durability::Synced };
+    let durability = if state.host.auto_remove {
+        Durability::ThisBoot
+    } else {
+        Durability::Synced
+    };
     let mut attempt = 0;
     loop {
         state.name = given_name.clone().unwrap_or_else(|| made_up_name(attempt));
         match containers.create(&state, source.top.as_ref(), &source.id, durability) {
-            Err(error) if error.kind() == Kind::Conflict && given_name.is_none() && attempt < NAME_ATTEMPTS => {
+            Err(error)
+                if error.kind() == Kind::Conflict && given_name.is_none() && attempt < NAME_ATTEMPTS =>
+            {
                 attempt += 1;
             }
             created => return created.map(|lock| (state, lock)),
@@ -145,7 +156,16 @@ fn plan(source: &Source, wishes: Wishes, id: Id, now: Timestamp) -> Result<State
         exposed_ports: image.exposed_ports.keys().cloned().collect(),
     };
     let status = Status::Created { failure: None };
-    Ok(State { version: VERSION, id, name: String::new(), created: now, image, process, host, status })
+    Ok(State {
+        version: VERSION,
+        id,
+        name: String::new(),
+        created: now,
+        image,
+        process,
+        host,
+        status,
+    })
 }
 
 /// Entry point and command: the user's entry point takes the image's command away.
@@ -153,11 +173,19 @@ fn program(image: &RunConfig, wishes: &Wishes) -> Result<(Vec<String>, Vec<Strin
     let image_command = image.cmd.clone().unwrap_or_default();
     let (entrypoint, command) = match &wishes.entrypoint {
         Some(text) => {
-            let entrypoint = if text.is_empty() { Vec::new() } else { vec![text.clone()] };
+            let entrypoint = if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![text.clone()]
+            };
             (entrypoint, wishes.command.clone())
         }
         None => {
-            let command = if wishes.command.is_empty() { image_command } else { wishes.command.clone() };
+            let command = if wishes.command.is_empty() {
+                image_command
+            } else {
+                wishes.command.clone()
+            };
             (image.entrypoint.clone().unwrap_or_default(), command)
         }
     };
@@ -174,8 +202,16 @@ fn publish_exposed(host: &mut Host, image: &RunConfig, all: bool) {
         number.parse().ok().filter(|_| protocol == "tcp")
     });
     for container_port in exposed {
-        if host.publish.iter().all(|request| request.container_port != container_port) {
-            host.publish.push(PublishRequest { container_port, host_ip: None, host_port: None });
+        if host
+            .publish
+            .iter()
+            .all(|request| request.container_port != container_port)
+        {
+            host.publish.push(PublishRequest {
+                container_port,
+                host_ip: None,
+                host_port: None,
+            });
         }
     }
 }
@@ -192,8 +228,15 @@ mod tests {
         config.config.entrypoint = entrypoint.map(list);
         config.config.cmd = cmd.map(list);
         config.config.env = vec!["PATH=/bin".to_owned(), "A=image".to_owned()];
-        config.config.exposed_ports = ["80/tcp", "53/udp"].map(|port| (port.to_owned(), serde_json::json!({}))).into();
-        Source { reference: "busybox".to_owned(), id: Digest::of(Algorithm::Sha256, b""), top: None, config }
+        config.config.exposed_ports = ["80/tcp", "53/udp"]
+            .map(|port| (port.to_owned(), serde_json::json!({})))
+            .into();
+        Source {
+            reference: "busybox".to_owned(),
+            id: Digest::of(Algorithm::Sha256, b""),
+            top: None,
+            config,
+        }
     }
 
     fn planned(source: &Source, wishes: Wishes) -> State {
@@ -203,28 +246,64 @@ mod tests {
     #[test]
     fn an_entry_point_of_the_user_takes_the_image_s_command_away() {
         let source = image(Some(&["/entry"]), Some(&["serve"]));
-        assert_eq!(planned(&source, Wishes::default()).process.arguments(), ["/entry", "serve"]);
-        let wishes = Wishes { command: vec!["x".to_owned()], ..Wishes::default() };
-        assert_eq!(planned(&source, wishes.clone()).process.arguments(), ["/entry", "x"]);
-        let wishes = Wishes { entrypoint: Some("sh".to_owned()), ..wishes };
+        assert_eq!(
+            planned(&source, Wishes::default()).process.arguments(),
+            ["/entry", "serve"]
+        );
+        let wishes = Wishes {
+            command: vec!["x".to_owned()],
+            ..Wishes::default()
+        };
+        assert_eq!(
+            planned(&source, wishes.clone()).process.arguments(),
+            ["/entry", "x"]
+        );
+        let wishes = Wishes {
+            entrypoint: Some("sh".to_owned()),
+            ..wishes
+        };
         assert_eq!(planned(&source, wishes.clone()).process.arguments(), ["sh", "x"]);
-        let wishes = Wishes { entrypoint: Some(String::new()), ..wishes };
+        let wishes = Wishes {
+            entrypoint: Some(String::new()),
+            ..wishes
+        };
         assert_eq!(planned(&source, wishes).process.arguments(), ["x"]);
-        let none = plan(&image(None, None), Wishes::default(), Id::random(), Timestamp::UNIX_EPOCH);
+        let none = plan(
+            &image(None, None),
+            Wishes::default(),
+            Id::random(),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(none.unwrap_err().kind(), Kind::CannotStart);
     }
 
     #[test]
     fn variables_of_the_user_replace_and_remove_the_image_s() {
-        let wishes = Wishes { env: vec!["B=1".to_owned(), "A=user".to_owned(), "PATH".to_owned()], ..Wishes::default() };
-        assert_eq!(planned(&image(None, Some(&["x"])), wishes).process.env, ["A=user", "B=1"]);
+        let wishes = Wishes {
+            env: vec!["B=1".to_owned(), "A=user".to_owned(), "PATH".to_owned()],
+            ..Wishes::default()
+        };
+        assert_eq!(
+            planned(&image(None, Some(&["x"])), wishes).process.env,
+            ["A=user", "B=1"]
+        );
     }
 
     #[test]
     fn publishing_all_leaves_out_what_is_published_and_what_is_not_tcp() {
-        let wishes = Wishes { publish_all: true, ..Wishes::default() };
+        let wishes = Wishes {
+            publish_all: true,
+            ..Wishes::default()
+        };
         let state = planned(&image(None, Some(&["x"])), wishes);
-        assert_eq!(state.host.publish, [PublishRequest { container_port: 80, host_ip: None, host_port: None }]);
+        assert_eq!(
+            state.host.publish,
+            [PublishRequest {
+                container_port: 80,
+                host_ip: None,
+                host_port: None
+            }]
+        );
         assert_eq!(state.process.hostname, state.id.short());
     }
 }

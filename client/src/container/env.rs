@@ -12,7 +12,9 @@ pub fn variable(text: &str, own: impl Fn(&str) -> Option<String>) -> Result<Stri
     match text.split_once('=') {
         Some(("", _)) | None if text.is_empty() || text.starts_with('=') => Err(Error::new(
             Kind::BadFlag,
-            format!("invalid argument \"{text}\" for \"-e, --env\" flag: invalid environment variable: {text}"),
+            format!(
+                "invalid argument \"{text}\" for \"-e, --env\" flag: invalid environment variable: {text}"
+            ),
         )),
         Some(_) => Ok(text.to_owned()),
         None => Ok(own(text).map_or_else(|| text.to_owned(), |value| format!("{text}={value}"))),
@@ -36,7 +38,12 @@ pub fn file(path: &Path, own: impl Fn(&str) -> Option<String>) -> Result<Vec<Str
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let bad = |text: String| Error::new(Kind::BadArguments, format!("invalid env file ({}): {text}", path.display()));
+        let bad = |text: String| {
+            Error::new(
+                Kind::BadArguments,
+                format!("invalid env file ({}): {text}", path.display()),
+            )
+        };
         match line.split_once('=') {
             Some(("", _)) => return Err(bad(format!("no variable name on line '{line}'"))),
             Some((name, _)) if name.contains(char::is_whitespace) => {
@@ -62,16 +69,27 @@ pub fn bytes(text: &str) -> Option<i64> {
     };
     let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
     let unit = 1_i64.checked_shl(shift)?;
-    let scaled = whole.parse::<i64>().ok().filter(|whole| *whole >= 0)?.checked_mul(unit)?;
+    let scaled = whole
+        .parse::<i64>()
+        .ok()
+        .filter(|whole| *whole >= 0)?
+        .checked_mul(unit)?;
     scaled.checked_add(fraction_of(fraction, unit)?)
 }
 
 /// Reads a number of processors, in billionths.
 pub fn nano_cpus(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole = if whole.is_empty() { 0 } else { whole.parse::<u32>().ok()?.into() };
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        whole.parse::<u32>().ok()?.into()
+    };
     let whole: i64 = whole;
-    whole.checked_mul(1_000_000_000)?.checked_add(fraction_of(fraction, 1_000_000_000)?).filter(|nano| *nano > 0)
+    whole
+        .checked_mul(1_000_000_000)?
+        .checked_add(fraction_of(fraction, 1_000_000_000)?)
+        .filter(|nano| *nano > 0)
 }
 
 /// That part of `unit` which these decimal digits say.
@@ -97,12 +115,23 @@ mod tests {
         assert_eq!(variable("B", own).unwrap(), "B=2");
         assert_eq!(variable("C", own).unwrap(), "C");
         assert!(variable("", own).is_err() && variable("=x", own).is_err());
-        for (text, size) in [("6m", Some(6 << 20)), ("1.5g", Some(3 << 29)), ("512", Some(512)), ("1KB", Some(1024))] {
+        for (text, size) in [
+            ("6m", Some(6 << 20)),
+            ("1.5g", Some(3 << 29)),
+            ("512", Some(512)),
+            ("1KB", Some(1024)),
+        ] {
             assert_eq!(bytes(text), size, "{text}");
         }
         assert_eq!((bytes("x"), bytes("-1"), bytes("")), (None, None, None));
-        assert_eq!((nano_cpus("1.5"), nano_cpus(".25")), (Some(1_500_000_000), Some(250_000_000)));
-        assert_eq!((nano_cpus("0"), nano_cpus("x"), nano_cpus("-1")), (None, None, None));
+        assert_eq!(
+            (nano_cpus("1.5"), nano_cpus(".25")),
+            (Some(1_500_000_000), Some(250_000_000))
+        );
+        assert_eq!(
+            (nano_cpus("0"), nano_cpus("x"), nano_cpus("-1")),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -113,7 +142,12 @@ mod tests {
         let own = |name: &str| (name == "B").then(|| "2".to_owned());
         assert_eq!(file(&path, own).unwrap(), ["A=1 2", "B=2"]);
         std::fs::write(&path, "A B=1\n").unwrap();
-        assert!(file(&path, own).unwrap_err().to_string().ends_with("variable 'A B' contains whitespaces"));
+        assert!(
+            file(&path, own)
+                .unwrap_err()
+                .to_string()
+                .ends_with("variable 'A B' contains whitespaces")
+        );
         let missing = file(&folder.path().join("no"), own).unwrap_err().to_string();
         assert!(missing.ends_with(": no such file or directory"), "{missing}");
     }

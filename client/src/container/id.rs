@@ -67,9 +67,15 @@ impl fmt::Display for Id {
 /// Says whether a container may be called so: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
 pub fn is_valid_name(name: &str) -> bool {
     let mut characters = name.chars();
-    let starts = characters.next().is_some_and(|first| first.is_ascii_alphanumeric());
+    let starts = characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric());
     let rest = characters.as_str();
-    starts && !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+    starts
+        && !rest.is_empty()
+        && rest
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 /// Makes a name up: an adjective and a harbour or a seafarer, with a digit once many are taken.
@@ -87,25 +93,100 @@ pub fn made_up_name(attempt: u32) -> String {
 }
 
 const ADJECTIVES: &[&str] = &[
-    "able", "amber", "ample", "apt", "azure", "bold", "bonny", "brave", "breezy", "bright", "brisk", "calm", "candid",
-    "cheery", "civil", "clear", "clever", "coastal", "crisp", "curious", "daring", "deft", "eager", "early", "easy",
-    "exact", "fair", "fleet", "fond", "frank", "free", "fresh", "frosty", "gallant", "gentle", "glad", "golden", "grand",
-    "hale", "handy", "hardy", "hearty", "humble", "jolly", "keen", "kind", "late", "lean", "light", "lively", "loyal",
-    "lucid", "lucky", "mellow", "merry", "mighty", "mild", "modest", "neat", "nimble", "noble", "northern", "open",
-    "patient", "placid", "plucky", "polite", "prompt", "proud", "prudent", "quick", "quiet", "rapid", "ready", "robust",
-    "salty", "sharp", "silent", "silver", "sincere", "sleek", "smart", "snug", "solid", "spry", "stable", "steady",
-    "stout", "sturdy", "subtle", "sunny", "swift", "tidal", "tidy", "true", "upbeat", "vivid", "warm", "wise", "witty",
+    "able", "amber", "ample", "apt", "azure", "bold", "bonny", "brave", "breezy", "bright", "brisk", "calm",
+    "candid", "cheery", "civil", "clear", "clever", "coastal", "crisp", "curious", "daring", "deft", "eager",
+    "early", "easy", "exact", "fair", "fleet", "fond", "frank", "free", "fresh", "frosty", "gallant",
+    "gentle", "glad", "golden", "grand", "hale", "handy", "hardy", "hearty", "humble", "jolly", "keen",
+    "kind", "late", "lean", "light", "lively", "loyal", "lucid", "lucky", "mellow", "merry", "mighty",
+    "mild", "modest", "neat", "nimble", "noble", "northern", "open", "patient", "placid", "plucky", "polite",
+    "prompt", "proud", "prudent", "quick", "quiet", "rapid", "ready", "robust", "salty", "sharp", "silent",
+    "silver", "sincere", "sleek", "smart", "snug", "solid", "spry", "stable", "steady", "stout", "sturdy",
+    "subtle", "sunny", "swift", "tidal", "tidy", "true", "upbeat", "vivid", "warm", "wise", "witty",
 ];
 
 const SURNAMES: &[&str] = &[
-    "abel", "agnesi", "amundsen", "anning", "backus", "baret", "barents", "beaufort", "bellingshausen", "bering", "bethe",
-    "blum", "bougainville", "bowditch", "cabot", "cartier", "chapman", "cheng", "columbo", "cook", "cortona", "dampier",
-    "dias", "drake", "eriksen", "fitzroy", "flinders", "frobisher", "gama", "gerritsz", "grace", "halley", "harrison",
-    "hatteras", "herschel", "houtman", "hudson", "humboldt", "ibn_majid", "juan", "kepler", "kidd", "knox", "kotzebue",
-    "kruse", "laperouse", "laplace", "lindgren", "lisiansky", "magellan", "malaspina", "marsden", "maury", "mercator",
-    "munk", "nansen", "nares", "nordenskjold", "ogden", "pasha", "peary", "pytheas", "quiros", "reis", "ross", "rutter",
-    "scoresby", "scott", "shackleton", "slocum", "somerville", "spilbergen", "tasman", "tharp", "torres", "vancouver",
-    "vespucci", "villiers", "weddell", "wegener", "wilkes", "zhang",
+    "abel",
+    "agnesi",
+    "amundsen",
+    "anning",
+    "backus",
+    "baret",
+    "barents",
+    "beaufort",
+    "bellingshausen",
+    "bering",
+    "bethe",
+    "blum",
+    "bougainville",
+    "bowditch",
+    "cabot",
+    "cartier",
+    "chapman",
+    "cheng",
+    "columbo",
+    "cook",
+    "cortona",
+    "dampier",
+    "dias",
+    "drake",
+    "eriksen",
+    "fitzroy",
+    "flinders",
+    "frobisher",
+    "gama",
+    "gerritsz",
+    "grace",
+    "halley",
+    "harrison",
+    "hatteras",
+    "herschel",
+    "houtman",
+    "hudson",
+    "humboldt",
+    "ibn_majid",
+    "juan",
+    "kepler",
+    "kidd",
+    "knox",
+    "kotzebue",
+    "kruse",
+    "laperouse",
+    "laplace",
+    "lindgren",
+    "lisiansky",
+    "magellan",
+    "malaspina",
+    "marsden",
+    "maury",
+    "mercator",
+    "munk",
+    "nansen",
+    "nares",
+    "nordenskjold",
+    "ogden",
+    "pasha",
+    "peary",
+    "pytheas",
+    "quiros",
+    "reis",
+    "ross",
+    "rutter",
+    "scoresby",
+    "scott",
+    "shackleton",
+    "slocum",
+    "somerville",
+    "spilbergen",
+    "tasman",
+    "tharp",
+    "torres",
+    "vancouver",
+    "vespucci",
+    "villiers",
+    "weddell",
+    "wegener",
+    "wilkes",
+    "zhang",
 ];
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ const STOP_TIMEOUT_S: u64 = 10;
 /// The runtime that an app's settings name.
 pub fn runtime(app: &App) -> Result<Runtime> {
     let store = app.store()?;
-    Ok(Runtime::new(find_runtime(app.settings.runtime.as_deref()), store.run().join("runtime")))
+    Ok(Runtime::new(
+        find_runtime(app.settings.runtime.as_deref()),
+        store.run().join("runtime"),
+    ))
 }
 
 /// Finishes what killed commands and shims left half done. Goes on past errors: what a later command
@@ -65,7 +68,9 @@ pub fn find(app: &App, containers: &Containers<'_>, word: &str) -> Result<Entry>
     match &entry {
         Entry::Whole(state) if is_lost(containers, state) => {
             let repaired = repair_one(containers, &state.id, &runtime(app)?, app.now())?;
-            repaired.or_else(|| containers.read(&state.id)).ok_or_else(|| no_such_container(word))
+            repaired
+                .or_else(|| containers.read(&state.id))
+                .ok_or_else(|| no_such_container(word))
         }
         _ => Ok(entry),
     }
@@ -81,7 +86,12 @@ fn is_lost(containers: &Containers<'_>, state: &State) -> bool {
 }
 
 /// Takes down what is left of a container's run; none when another command is at it, or it is gone now.
-fn repair_one(containers: &Containers<'_>, id: &Id, runtime: &Runtime, now: Timestamp) -> Result<Option<Entry>> {
+fn repair_one(
+    containers: &Containers<'_>,
+    id: &Id,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Entry>> {
     let Some(lock) = containers.try_lock(id)? else {
         return Ok(containers.read(id));
     };
@@ -91,7 +101,12 @@ fn repair_one(containers: &Containers<'_>, id: &Id, runtime: &Runtime, now: Time
     // What cannot be taken down is tried again by the next command, as long as the run folder is there.
     let problems = shim::take_down(containers, id, runtime);
     if let Status::Running { started, .. } = state.status {
-        state.status = Status::Exited { code: LOST, started, finished: now, failure: None };
+        state.status = Status::Exited {
+            code: LOST,
+            started,
+            finished: now,
+            failure: None,
+        };
         if state.host.auto_remove {
             containers.remove(id, Some(&state.name), lock)?;
             return Ok(None);
@@ -111,8 +126,12 @@ fn repair_one(containers: &Containers<'_>, id: &Id, runtime: &Runtime, now: Time
 pub fn start(app: &App, containers: &Containers<'_>, id: &Id, lock: Lock, hello: Hello) -> Result<Running> {
     let program = runtime(app)?.program().to_owned();
     let (stream, shim) = shim::spawn(containers, id, lock, &program, hello)?;
-    let mut running = Running { stream, reader: Reader::default(), shim: Some(shim) };
-    match running.next()? {
+    let mut running = Running {
+        stream,
+        reader: Reader::default(),
+        shim: Some(shim),
+    };
+    match running.next_word()? {
         Some(Frame::Started(_)) => Ok(running),
         Some(Frame::Failed(failure)) => {
             running.wait_for_shim();
@@ -125,7 +144,10 @@ pub fn start(app: &App, containers: &Containers<'_>, id: &Id, lock: Lock, hello:
         }
         _ => {
             running.wait_for_shim();
-            Err(Error::new(Kind::CannotStart, format!("the shim of container {id} died while starting it")))
+            Err(Error::new(
+                Kind::CannotStart,
+                format!("the shim of container {id} died while starting it"),
+            ))
         }
     }
 }
@@ -146,11 +168,23 @@ impl Running {
     pub fn connect(containers: &Containers<'_>, id: &Id) -> Result<Option<Self>> {
         let folder = containers.run_folder(id);
         match connect_in(&folder) {
-            Ok(stream) => Ok(Some(Self { stream, reader: Reader::default(), shim: None })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(stream) => Ok(Some(Self {
+                stream,
+                reader: Reader::default(),
+                shim: None,
+            })),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
                 Ok(None)
             }
-            Err(error) => Err(Error::io(format!("connect to the shim in {}", folder.display()), error)),
+            Err(error) => Err(Error::io(
+                format!("connect to the shim in {}", folder.display()),
+                error,
+            )),
         }
     }
 
@@ -163,7 +197,7 @@ impl Running {
     ///
     /// # Errors
     /// Something else than our words.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn next_word(&mut self) -> Result<Option<Frame>> {
         match self.reader.read_frame(&self.stream) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             read => read.map_err(|error| Error::io("listen to the container's shim", error)),
@@ -174,11 +208,15 @@ impl Running {
     /// `timeout` went by. A shim that died without a word counts as the end.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// As [`next_word`](Self::next_word).
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<i32>> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         loop {
-            if let Some(frame) = self.reader.next_frame().map_err(|error| Error::io("listen to the shim", error))? {
+            if let Some(frame) = self
+                .reader
+                .next_frame()
+                .map_err(|error| Error::io("listen to the shim", error))?
+            {
                 if let Frame::Exited(exited) = frame {
                     return Ok(Some(exited.code));
                 }
@@ -188,7 +226,7 @@ impl Running {
             if !self.is_readable(left)? {
                 return Ok(None);
             }
-            match self.next()? {
+            match self.next_word()? {
                 Some(Frame::Exited(exited)) => return Ok(Some(exited.code)),
                 Some(_) => {}
                 None => return Ok(Some(LOST)),
@@ -247,7 +285,10 @@ pub fn stop(app: &App, word: &str, timeout_s: Option<i64>, signal_name: Option<&
     let Some(mut running) = Running::connect(&containers, &state.id)? else {
         return Ok(());
     };
-    running.send(&Frame::Hello(Hello { version: VERSION, ..Hello::default() }));
+    running.send(&Frame::Hello(Hello {
+        version: VERSION,
+        ..Hello::default()
+    }));
     running.send(&Frame::Signal(number));
     let default = state.process.stop_timeout_s.unwrap_or(STOP_TIMEOUT_S);
     let timeout = match timeout_s {
@@ -268,14 +309,25 @@ pub fn stop(app: &App, word: &str, timeout_s: Option<i64>, signal_name: Option<&
 pub fn kill(app: &App, word: &str, signal_name: &str) -> Result<()> {
     let number = signal::parse(signal_name)?;
     let cannot = |error: Error| {
-        Error::engine(error.kind(), format!("Cannot kill container: {word}: {}", error.text()))
+        Error::engine(
+            error.kind(),
+            format!("Cannot kill container: {word}: {}", error.text()),
+        )
     };
     let containers = Containers::new(app.store()?);
     let entry = find(app, &containers, word).map_err(cannot)?;
     let id = entry.id().clone();
-    let not_running = || cannot(Error::engine(Kind::Conflict, format!("Container {id} is not running")));
+    let not_running = || {
+        cannot(Error::engine(
+            Kind::Conflict,
+            format!("Container {id} is not running"),
+        ))
+    };
     let mut running = Running::connect(&containers, &id)?.ok_or_else(not_running)?;
-    running.send(&Frame::Hello(Hello { version: VERSION, ..Hello::default() }));
+    running.send(&Frame::Hello(Hello {
+        version: VERSION,
+        ..Hello::default()
+    }));
     running.send(&Frame::Signal(number));
     if number == 9 {
         running.wait(None)?;
@@ -325,7 +377,10 @@ pub fn remove(app: &App, word: &str, force: bool) -> Result<()> {
 
 fn end_now(containers: &Containers<'_>, id: &Id) -> Result<()> {
     if let Some(mut running) = Running::connect(containers, id)? {
-        running.send(&Frame::Hello(Hello { version: VERSION, ..Hello::default() }));
+        running.send(&Frame::Hello(Hello {
+            version: VERSION,
+            ..Hello::default()
+        }));
         running.send(&Frame::Signal(9));
         running.wait(None)?;
     }

@@ -48,7 +48,10 @@ impl RuntimeError {
     /// The failure to start, in docker's words.
     pub fn into_failure(self) -> Failure {
         let code = self.exit_code();
-        let text = format!("failed to create shim task: OCI runtime create failed: {}: unknown", self.message);
+        let text = format!(
+            "failed to create shim task: OCI runtime create failed: {}: unknown",
+            self.message
+        );
         Failure { code, text }
     }
 }
@@ -58,8 +61,12 @@ pub fn find(configured: Option<&Path>) -> PathBuf {
     if let Some(program) = configured {
         return program.to_owned();
     }
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(PROGRAM)));
-    beside.filter(|program| program.exists()).unwrap_or_else(|| PathBuf::from(PROGRAM))
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(PROGRAM)));
+    beside
+        .filter(|program| program.exists())
+        .unwrap_or_else(|| PathBuf::from(PROGRAM))
 }
 
 impl Runtime {
@@ -76,7 +83,12 @@ impl Runtime {
     /// A command of the runtime's, that logs to `log`.
     pub fn command(&self, verb: &str, log: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(&self.root).arg("--log").arg(log).args(["--log-format", "json", verb]);
+        command
+            .arg("--root")
+            .arg(&self.root)
+            .arg("--log")
+            .arg(log)
+            .args(["--log-format", "json", verb]);
         command
     }
 
@@ -84,21 +96,37 @@ impl Runtime {
     ///
     /// # Errors
     /// What the runtime says.
-    pub fn create(&self, id: &Id, bundle: &Bundle<'_>, run: bool, streams: Streams) -> Result<i32, RuntimeError> {
+    pub fn create(
+        &self,
+        id: &Id,
+        bundle: &Bundle<'_>,
+        run: bool,
+        streams: Streams,
+    ) -> Result<i32, RuntimeError> {
         let (log, pid_file) = (bundle.folder.join("runtime.log"), bundle.folder.join("pid"));
         let mut command = self.command(if run { "run" } else { "create" }, &log);
         if run {
             command.arg("--detach");
         }
-        command.arg("--bundle").arg(bundle.folder).arg("--pid-file").arg(&pid_file);
+        command
+            .arg("--bundle")
+            .arg(bundle.folder)
+            .arg("--pid-file")
+            .arg(&pid_file);
         if let Some(socket) = bundle.console_socket {
             command.arg("--console-socket").arg(socket);
         }
         command.arg(id.as_str());
-        command.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
+        command
+            .stdin(streams.stdin)
+            .stdout(streams.stdout)
+            .stderr(streams.stderr);
         self.run(command, &log)?;
         let text = fs::read_to_string(&pid_file).map_err(|error| RuntimeError {
-            message: format!("the runtime wrote no process id to {}: {error}", pid_file.display()),
+            message: format!(
+                "the runtime wrote no process id to {}: {error}",
+                pid_file.display()
+            ),
         })?;
         text.trim().parse().map_err(|error| RuntimeError {
             message: format!("the runtime wrote {text:?} as process id: {error}"),
@@ -126,7 +154,11 @@ impl Runtime {
 
     fn quietly(&self, verb: &str, arguments: &[&str], log: &Path) -> Result<(), RuntimeError> {
         let mut command = self.command(verb, log);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.run(command, log)
     }
 
@@ -136,14 +168,22 @@ impl Runtime {
         let status = command.status().map_err(|error| RuntimeError {
             message: format!("the runtime {} cannot be run: {error}", self.program.display()),
         })?;
-        if status.success() { Ok(()) } else { Err(self.reason(status, log)) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(self.reason(status, log))
+        }
     }
 
     /// What the runtime logged last, or how it ended.
     pub fn reason(&self, status: ExitStatus, log: &Path) -> RuntimeError {
         let text = fs::read_to_string(log).unwrap_or_default();
         let message = last_error(&text).unwrap_or_else(|| {
-            let name = self.program.file_name().unwrap_or(OsStr::new(PROGRAM)).to_string_lossy();
+            let name = self
+                .program
+                .file_name()
+                .unwrap_or(OsStr::new(PROGRAM))
+                .to_string_lossy();
             format!("{name} failed without a reason: {status}")
         });
         RuntimeError { message }
@@ -173,7 +213,11 @@ pub struct Streams {
 impl Streams {
     /// Nothing to read, nowhere to write.
     pub fn null() -> Self {
-        Self { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() }
+        Self {
+            stdin: Stdio::null(),
+            stdout: Stdio::null(),
+            stderr: Stdio::null(),
+        }
     }
 }
 
@@ -185,8 +229,12 @@ struct Line {
 
 fn last_error(log: &str) -> Option<String> {
     let recent = log.get(log.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or(log);
-    let lines = recent.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.filter(|line| matches!(line.level.as_str(), "error" | "fatal")).last().map(|line| line.msg)
+    let mut lines = recent
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines
+        .rfind(|line| matches!(line.level.as_str(), "error" | "fatal"))
+        .map(|line| line.msg)
 }
 
 #[cfg(test)]
@@ -203,7 +251,13 @@ mod tests {
         let message = last_error(log).unwrap();
         assert_eq!(RuntimeError { message }.into_failure().code, 127);
         for (message, code) in [("exec: \"/etc\": permission denied", 126), ("no cgroup", 125)] {
-            assert_eq!(RuntimeError { message: message.to_owned() }.exit_code(), code);
+            assert_eq!(
+                RuntimeError {
+                    message: message.to_owned()
+                }
+                .exit_code(),
+                code
+            );
         }
         assert_eq!(last_error(""), None);
     }

@@ -11,14 +11,20 @@ use crate::error::{Error, Kind, Result};
 pub fn parse(text: &str) -> Result<u8> {
     let invalid = || Error::engine(Kind::BadArguments, format!("Invalid signal: {text}"));
     if let Ok(number) = text.parse::<u8>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = text.to_ascii_uppercase();
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     if let Some(number) = real_time(bare) {
         return Ok(number);
     }
-    let signal: Signal = format!("SIG{bare}").parse().map_err(|_unknown: nix::Error| invalid())?;
+    let signal: Signal = format!("SIG{bare}")
+        .parse()
+        .map_err(|_unknown: nix::Error| invalid())?;
     u8::try_from(signal as i32).map_err(|_out_of_range| invalid())
 }
 
@@ -42,7 +48,14 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        for (text, number) in [("TERM", 15), ("SIGKILL", 9), ("hup", 1), ("3", 3), ("RTMIN+3", 37), ("SIGRTMAX", 64)] {
+        for (text, number) in [
+            ("TERM", 15),
+            ("SIGKILL", 9),
+            ("hup", 1),
+            ("3", 3),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX", 64),
+        ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
         for text in ["NOSUCH", "0", "65", "", "-1", "RTMIN+40"] {

@@ -221,7 +221,10 @@ pub struct Failure {
 impl From<crate::error::Error> for Failure {
     fn from(error: crate::error::Error) -> Self {
         let text = error.to_string();
-        let text = text.strip_prefix(crate::error::ENGINE_PREFIX).unwrap_or(&text).to_owned();
+        let text = text
+            .strip_prefix(crate::error::ENGINE_PREFIX)
+            .unwrap_or(&text)
+            .to_owned();
         Self { code: 125, text }
     }
 }
@@ -246,7 +249,12 @@ impl State {
             Status::Created { failure } | Status::Exited { failure, .. } => *failure = Some(reason),
             Status::Running { started, .. } => {
                 let (code, started) = (reason.code, *started);
-                self.status = Status::Exited { code, started, finished: started, failure: Some(reason) };
+                self.status = Status::Exited {
+                    code,
+                    started,
+                    finished: started,
+                    failure: Some(reason),
+                };
             }
         }
     }

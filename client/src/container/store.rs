@@ -75,10 +75,11 @@ impl Entry {
     pub fn into_state(self) -> Result<State> {
         match self {
             Self::Whole(state) => Ok(*state),
-            Self::Damaged { id, cause, .. } => {
-                Err(Error::engine(Kind::Damaged, format!("container {} is damaged: {cause}", id.short()))
-                    .hint(format!("It can only be removed: wharf rm -f {}", id.short())))
-            }
+            Self::Damaged { id, cause, .. } => Err(Error::engine(
+                Kind::Damaged,
+                format!("container {} is damaged: {cause}", id.short()),
+            )
+            .hint(format!("It can only be removed: wharf rm -f {}", id.short()))),
         }
     }
 }
@@ -146,7 +147,13 @@ impl<'a> Containers<'a> {
     ///
     /// # Errors
     /// [`Kind::Conflict`] for a name that another container has.
-    pub fn create(&self, state: &State, top: Option<&Digest>, image: &Digest, durability: Durability) -> Result<Lock> {
+    pub fn create(
+        &self,
+        state: &State,
+        top: Option<&Digest>,
+        image: &Digest,
+        durability: Durability,
+    ) -> Result<Lock> {
         let new = self.beside(".new-", &state.id);
         make_folder(&new)?;
         let lock = lock_folder(&new, FlockOperation::LockExclusive)?.ok_or_else(|| busy(&state.id))?;
@@ -213,7 +220,11 @@ impl<'a> Containers<'a> {
     }
 
     fn free_name(&self, name: &str, id: &Id) -> Result<()> {
-        if self.named(name).as_ref() == Some(id) { remove_file(&self.name_link(name)) } else { Ok(()) }
+        if self.named(name).as_ref() == Some(id) {
+            remove_file(&self.name_link(name))
+        } else {
+            Ok(())
+        }
     }
 
     /// Every container, in no order.
@@ -245,9 +256,16 @@ impl<'a> Containers<'a> {
 
     fn damaged(&self, id: &Id, cause: String) -> Entry {
         let names = fs::read_dir(self.store.root().join("names"));
-        let mut names = names.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names = names
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let name = names.find(|name| self.named(name).as_ref() == Some(id));
-        Entry::Damaged { id: id.clone(), name, cause }
+        Entry::Damaged {
+            id: id.clone(),
+            name,
+            cause,
+        }
     }
 
     /// Finds a container by its id, its name, or the beginning of an id that no other has.
@@ -257,7 +275,11 @@ impl<'a> Containers<'a> {
     pub fn find(&self, word: &str) -> Result<Entry> {
         let name = word.strip_prefix('/').unwrap_or(word);
         let by_id = word.parse::<Id>().ok();
-        let by_name = if super::id::is_valid_name(name) { self.named(name) } else { None };
+        let by_name = if super::id::is_valid_name(name) {
+            self.named(name)
+        } else {
+            None
+        };
         if let Some(entry) = by_id.or(by_name).and_then(|id| self.read(&id)) {
             return Ok(entry);
         }
@@ -272,7 +294,10 @@ impl<'a> Containers<'a> {
                 Kind::BadArguments,
                 format!("multiple IDs found with provided prefix: {word}"),
             )),
-            (None, _) => Err(Error::engine(Kind::NotFound, format!("No such container: {word}"))),
+            (None, _) => Err(Error::engine(
+                Kind::NotFound,
+                format!("No such container: {word}"),
+            )),
         }
     }
 
@@ -347,7 +372,10 @@ impl<'a> Containers<'a> {
 }
 
 fn busy(id: &Id) -> Error {
-    Error::engine(Kind::Conflict, format!("container {id} is in use by another command"))
+    Error::engine(
+        Kind::Conflict,
+        format!("container {id} is in use by another command"),
+    )
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -396,7 +424,9 @@ fn write_state(folder: &Path, state: &State, durability: Durability) -> Result<(
     let bytes = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
     fs::write(&temporary, bytes).map_err(failed)?;
     if durability == Durability::Synced {
-        fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(failed)?;
+        fs::File::open(&temporary)
+            .and_then(|file| file.sync_all())
+            .map_err(failed)?;
     }
     fs::rename(&temporary, &path).map_err(failed)?;
     sync_folder(folder, durability)
@@ -405,7 +435,8 @@ fn write_state(folder: &Path, state: &State, durability: Durability) -> Result<(
 fn read_state(folder: &Path) -> Result<State, String> {
     let path = folder.join(STATE);
     let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    let state: State =
+        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     if state.version > VERSION {
         return Err(format!("{} was written by a newer wharf", path.display()));
     }

@@ -27,7 +27,13 @@ impl Connection {
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let (reader, waiting) = (Reader::default(), Vec::new());
-        Ok(Self { stream, reader, waiting, hello: Hello::default(), gone: false })
+        Ok(Self {
+            stream,
+            reader,
+            waiting,
+            hello: Hello::default(),
+            gone: false,
+        })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -73,7 +79,11 @@ impl Connection {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(length @ 1..) => self.reader.feed(buffer.get(..length).unwrap_or_default()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             Ok(_) | Err(_) => self.gone = true,
         }
     }

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     container::{
-        Bundle, Containers, Durability, Failure, Id, Lock, Runtime, State, Status, StreamsForRuntime, boot_id, spec,
-        state::NetworkMode,
+        Bundle, Containers, Durability, Failure, Id, Lock, Runtime, State, Status, StreamsForRuntime,
+        boot_id, spec, state::NetworkMode,
     },
     error::{Error, Kind, Result},
     image::snapshot::Snapshots,
@@ -72,7 +72,9 @@ pub(super) fn launch(
     runtime: &Runtime,
     hello: &Hello,
 ) -> Result<Launched, Failure> {
-    let mut state = containers.find(id.as_str()).and_then(crate::container::Entry::into_state)?;
+    let mut state = containers
+        .find(id.as_str())
+        .and_then(crate::container::Entry::into_state)?;
     let folders = Folders::of(containers, id);
     let built = |doing: &'static str| move |error: io::Error| Failure::from(Error::io(doing, error));
     fs::create_dir_all(&folders.run).map_err(built("make the container's run folder"))?;
@@ -85,7 +87,10 @@ pub(super) fn launch(
     let claim = claim(containers, &state)?;
     let (lease, forwarders) = claim.map(|claim| (claim.lease, claim.forwarders)).unzip();
     let folder = containers.folder(id);
-    let places = spec::Places { folder: &folder, root: &folders.root };
+    let places = spec::Places {
+        folder: &folder,
+        root: &folders.root,
+    };
     let config = spec::build(&state, &places, lease.as_ref(), hello.size)?;
     let json = serde_json::to_vec(&config).map_err(|error| built("write config.json")(error.into()))?;
     fs::write(folders.run.join("config.json"), json).map_err(built("write config.json"))?;
@@ -93,10 +98,13 @@ pub(super) fn launch(
 
     let (pid, streams) = create(&state, runtime, &folders, hello)?;
     if let Some(lease) = &lease {
-        let netns = fs::File::open(format!("/proc/{pid}/ns/net")).map_err(built("open the network namespace"))?;
+        let netns =
+            fs::File::open(format!("/proc/{pid}/ns/net")).map_err(built("open the network namespace"))?;
         let attached = bridge(containers, |bridge| bridge.attach(lease, &netns.into()));
         attached.map_err(|error| network_failure(&error))?;
-        runtime.start(id, &folders.log()).map_err(crate::container::RuntimeError::into_failure)?;
+        runtime
+            .start(id, &folders.log())
+            .map_err(crate::container::RuntimeError::into_failure)?;
     }
     let started = Timestamp::now();
     state.status = Status::Running { pid, started, lease };
@@ -124,17 +132,28 @@ fn listen(folder: &OwnedFd) -> io::Result<UnixListener> {
 }
 
 /// Makes the container with its streams; without a network to attach it runs at once.
-fn create(state: &State, runtime: &Runtime, folders: &Folders, hello: &Hello) -> Result<(i32, Streams), Failure> {
+fn create(
+    state: &State,
+    runtime: &Runtime,
+    folders: &Folders,
+    hello: &Hello,
+) -> Result<(i32, Streams), Failure> {
     let failed = |error: io::Error| Failure::from(Error::io("make the container's standard streams", error));
     let run = state.host.network != NetworkMode::Bridge;
-    let bundle = Bundle { folder: &folders.run, console_socket: None };
+    let bundle = Bundle {
+        folder: &folders.run,
+        console_socket: None,
+    };
     if !state.process.terminal {
         let (ours, theirs) = pipes(state.process.interactive).map_err(failed)?;
         let pid = runtime.create(&state.id, &bundle, run, theirs);
         return Ok((pid.map_err(crate::container::RuntimeError::into_failure)?, ours));
     }
     let console = Console::listen(&folders.run).map_err(failed)?;
-    let bundle = Bundle { console_socket: Some(console.path()), ..bundle };
+    let bundle = Bundle {
+        console_socket: Some(console.path()),
+        ..bundle
+    };
     let pid = runtime.create(&state.id, &bundle, run, StreamsForRuntime::null());
     let pid = pid.map_err(crate::container::RuntimeError::into_failure)?;
     Ok((pid, console.receive(hello.size).map_err(failed)?))
@@ -144,7 +163,9 @@ fn claim(containers: &Containers<'_>, state: &State) -> Result<Option<Claim>, Fa
     if state.host.network != NetworkMode::Bridge {
         return Ok(None);
     }
-    let claimed = bridge(containers, |bridge| bridge.claim(state.id.as_str(), &state.host.publish));
+    let claimed = bridge(containers, |bridge| {
+        bridge.claim(state.id.as_str(), &state.host.publish)
+    });
     claimed.map(Some).map_err(|error| {
         use crate::network::Error::{PortAllocated, PortTaken, PortsExhausted};
         match error {
@@ -161,14 +182,21 @@ fn claim(containers: &Containers<'_>, state: &State) -> Result<Option<Claim>, Fa
 }
 
 fn network_failure(error: &crate::network::Error) -> Failure {
-    Failure { code: 125, text: format!("failed to set up container networking: {error}") }
+    Failure {
+        code: 125,
+        text: format!("failed to set up container networking: {error}"),
+    }
 }
 
 /// Works on the bridge of this store.
 fn bridge<T>(containers: &Containers<'_>, work: impl FnOnce(Bridge<'_>) -> T) -> T {
     let dir = containers.store().run().join("network");
     let is_alive = |id: &str| id.parse().is_ok_and(|id| containers.is_locked(&id));
-    work(Bridge { dir: &dir, boot_id: &boot_id(), is_alive: &is_alive })
+    work(Bridge {
+        dir: &dir,
+        boot_id: &boot_id(),
+        is_alive: &is_alive,
+    })
 }
 
 /// Takes down what a container's run left: network, cgroups and processes, mounts, run folder. Goes on
@@ -176,8 +204,16 @@ fn bridge<T>(containers: &Containers<'_>, work: impl FnOnce(Bridge<'_>) -> T) ->
 pub(crate) fn take_down(containers: &Containers<'_>, id: &Id, runtime: &Runtime) -> Vec<String> {
     let folders = Folders::of(containers, id);
     let mut problems = Vec::new();
-    let deleted = if folders.run.exists() { runtime.delete(id, &folders.log()) } else { Ok(()) };
-    problems.extend(deleted.err().map(|error| format!("delete the container: {error}")));
+    let deleted = if folders.run.exists() {
+        runtime.delete(id, &folders.log())
+    } else {
+        Ok(())
+    };
+    problems.extend(
+        deleted
+            .err()
+            .map(|error| format!("delete the container: {error}")),
+    );
     let released = bridge(containers, |bridge| bridge.release_container(id.as_str()));
     problems.extend(released.iter().map(ToString::to_string));
     if let Err(error) = rootfs::unmount_root(&folders.root) {
@@ -187,7 +223,13 @@ pub(crate) fn take_down(containers: &Containers<'_>, id: &Id, runtime: &Runtime)
 }
 
 /// Removes what [`launch`] built before it failed, and notes why.
-pub(super) fn abandon(containers: &Containers<'_>, id: &Id, runtime: &Runtime, failure: &Failure, lock: Lock) {
+pub(super) fn abandon(
+    containers: &Containers<'_>,
+    id: &Id,
+    runtime: &Runtime,
+    failure: &Failure,
+    lock: Lock,
+) {
     // The failure to start is what the user is told; what cannot be taken down now is at the next command.
     drop(take_down(containers, id, runtime));
     drop(fs::remove_dir_all(containers.run_folder(id)));
@@ -217,7 +259,10 @@ impl Launched {
 
     fn note_lost_log(&mut self, kept: io::Result<()>) {
         if let (Err(error), true) = (kept, self.problems.is_empty()) {
-            self.problems.push(format!("part of the log in {} is lost: {error}", self.folder.display()));
+            self.problems.push(format!(
+                "part of the log in {} is lost: {error}",
+                self.folder.display()
+            ));
         }
     }
 
@@ -235,14 +280,25 @@ impl Launched {
 
     /// Takes everything down after the container has ended, keeps its exit code, or removes it whole.
     /// Goes on past errors and returns them. The lock is free when this returns.
-    pub(super) fn end(mut self, containers: &Containers<'_>, runtime: &Runtime, code: i32, lock: Lock) -> Vec<String> {
+    pub(super) fn end(
+        mut self,
+        containers: &Containers<'_>,
+        runtime: &Runtime,
+        code: i32,
+        lock: Lock,
+    ) -> Vec<String> {
         drop((self.listener, self.forwarders));
         let id = self.state.id.clone();
         let mut problems = self.problems;
         problems.extend(take_down(containers, &id, runtime));
         if let Status::Running { started, .. } = self.state.status {
             let finished = Timestamp::now();
-            self.state.status = Status::Exited { code, started, finished, failure: None };
+            self.state.status = Status::Exited {
+                code,
+                started,
+                finished,
+                failure: None,
+            };
         }
         let finished = if self.state.host.auto_remove {
             containers.remove(&id, Some(&self.state.name), lock)

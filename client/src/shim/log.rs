@@ -67,7 +67,13 @@ impl Log {
         let file = append_to(path)?;
         let size_bytes = file.metadata()?.len();
         let path = path.to_owned();
-        Ok(Self { path, file, size_bytes, size_bytes_max: FILE_BYTES_MAX, unfinished: [Vec::new(), Vec::new()] })
+        Ok(Self {
+            path,
+            file,
+            size_bytes,
+            size_bytes_max: FILE_BYTES_MAX,
+            unfinished: [Vec::new(), Vec::new()],
+        })
     }
 
     /// Keeps the lines that end in these bytes; what is left over is kept back until its line ends.
@@ -143,7 +149,11 @@ impl Log {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -152,7 +162,9 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<Entry> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -160,11 +172,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut log = Log::open(&path).unwrap();
-        log.write(Stream::Stdout, b"one\ntw", Timestamp::UNIX_EPOCH).unwrap();
-        log.write(Stream::Stderr, b"bad\n", Timestamp::UNIX_EPOCH).unwrap();
-        log.write(Stream::Stdout, b"o\nrest\xff", Timestamp::UNIX_EPOCH).unwrap();
+        log.write(Stream::Stdout, b"one\ntw", Timestamp::UNIX_EPOCH)
+            .unwrap();
+        log.write(Stream::Stderr, b"bad\n", Timestamp::UNIX_EPOCH)
+            .unwrap();
+        log.write(Stream::Stdout, b"o\nrest\xff", Timestamp::UNIX_EPOCH)
+            .unwrap();
         log.finish(Timestamp::UNIX_EPOCH).unwrap();
-        let texts: Vec<_> = lines(&path).into_iter().map(|entry| (entry.log, entry.stream)).collect();
+        let texts: Vec<_> = lines(&path)
+            .into_iter()
+            .map(|entry| (entry.log, entry.stream))
+            .collect();
         let expected = [
             ("one\n", Stream::Stdout),
             ("bad\n", Stream::Stderr),
@@ -181,14 +199,23 @@ mod tests {
         let mut log = Log::open(&path).unwrap();
         log.size_bytes_max = 100_000;
         for _ in 0..40 {
-            log.write(Stream::Stdout, &vec![b'x'; ENTRY_BYTES_MAX - 7], Timestamp::UNIX_EPOCH).unwrap();
+            log.write(
+                Stream::Stdout,
+                &vec![b'x'; ENTRY_BYTES_MAX - 7],
+                Timestamp::UNIX_EPOCH,
+            )
+            .unwrap();
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(names.len(), FILES);
         for times in 0..FILES {
             let path = aside(&path, times);
             assert!(std::fs::metadata(&path).unwrap().len() <= 100_000);
-            assert!(lines(&path).iter().all(|entry| entry.log.len() == ENTRY_BYTES_MAX));
+            assert!(
+                lines(&path)
+                    .iter()
+                    .all(|entry| entry.log.len() == ENTRY_BYTES_MAX)
+            );
         }
     }
 }

@@ -18,7 +18,7 @@ mod launch;
 pub mod log;
 mod monitor;
 mod rootfs;
-mod streams;
+pub(crate) mod streams;
 pub mod wire;
 
 use std::{
@@ -48,7 +48,13 @@ pub const SOCKET: &str = "shim.sock";
 ///
 /// # Errors
 /// This program cannot be run again.
-pub fn spawn(containers: &Containers<'_>, id: &Id, lock: Lock, runtime: &Path, hello: wire::Hello) -> Result<(UnixStream, Child)> {
+pub fn spawn(
+    containers: &Containers<'_>,
+    id: &Id,
+    lock: Lock,
+    runtime: &Path,
+    hello: wire::Hello,
+) -> Result<(UnixStream, Child)> {
     let failed = |error: io::Error| Error::io("start the container's shim", error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     wire::Frame::Hello(hello).send(&ours).map_err(failed)?;
@@ -106,7 +112,11 @@ fn look_after(id: &Id, root: PathBuf, run: PathBuf, runtime: PathBuf) -> Result<
 fn inherited() -> io::Result<(UnixStream, Lock)> {
     let client = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     let folder = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
     rustix::stdio::dup2_stdin(null.as_fd())?;
     rustix::stdio::dup2_stdout(null.as_fd())?;
     rustix::process::setsid()?;

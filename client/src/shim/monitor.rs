@@ -51,7 +51,13 @@ impl Monitor {
     /// Takes on the client that started this shim; signals come as bytes from here on.
     pub(super) fn new(client: UnixStream) -> Result<Self> {
         let failed = |error: io::Error| Error::io("listen to the client and to signals", error);
-        let caught = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+        let caught = [
+            Signal::SIGCHLD,
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGHUP,
+        ];
         let mask: SigSet = caught.into_iter().collect();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None).map_err(|error| failed(error.into()))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
@@ -60,17 +66,27 @@ impl Monitor {
         if let Some(Frame::Hello(hello)) = client.first_frame().map_err(failed)? {
             client.hello = hello;
         }
-        Ok(Self { signals, connections: vec![client], input: Vec::new() })
+        Ok(Self {
+            signals,
+            connections: vec![client],
+            input: Vec::new(),
+        })
     }
 
     /// What the client that started this shim wants.
     pub(super) fn hello(&self) -> Hello {
-        self.connections.first().map(|client| client.hello.clone()).unwrap_or_default()
+        self.connections
+            .first()
+            .map(|client| client.hello.clone())
+            .unwrap_or_default()
     }
 
     /// Looks after the container until it ends, and returns its exit code.
     pub(super) fn run(&mut self, container: &mut Launched) -> i32 {
-        self.tell_all(&Frame::Started(Started { version: VERSION, pid: container.pid }));
+        self.tell_all(&Frame::Started(Started {
+            version: VERSION,
+            pid: container.pid,
+        }));
         loop {
             for source in self.wait(container) {
                 match source {
@@ -94,7 +110,10 @@ impl Monitor {
     /// Waits until something is ready.
     fn wait(&self, container: &Launched) -> Vec<Source> {
         let mut sources = vec![Source::Signals, Source::Listener];
-        let mut polled = vec![readable(self.signals.as_fd()), readable(container.listener.as_fd())];
+        let mut polled = vec![
+            readable(self.signals.as_fd()),
+            readable(container.listener.as_fd()),
+        ];
         if let Some(input) = container.streams.input_fd().filter(|_| !self.input.is_empty()) {
             sources.push(Source::Input);
             polled.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
@@ -125,7 +144,10 @@ impl Monitor {
         if poll(&mut polled, None).is_err() {
             return Vec::new();
         }
-        let ready = sources.into_iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
+        let ready = sources
+            .into_iter()
+            .zip(&polled)
+            .filter(|(_, polled)| !polled.revents().is_empty());
         let mut ready: Vec<Source> = ready.map(|(source, _)| source).collect();
         // An output that ends moves the ones behind it.
         ready.reverse();
@@ -170,7 +192,11 @@ impl Monitor {
         };
         let bytes = buffer.get(..length).unwrap_or_default();
         container.keep(stream, bytes, Timestamp::now());
-        let mut listening = self.connections.iter_mut().filter(|client| client.hello.output).peekable();
+        let mut listening = self
+            .connections
+            .iter_mut()
+            .filter(|client| client.hello.output)
+            .peekable();
         if listening.peek().is_some() {
             let frame = match stream {
                 Stream::Stdout => Frame::Output(bytes.to_vec()),
@@ -188,9 +214,15 @@ impl Monitor {
 
     fn accept(&mut self, container: &Launched) {
         // One that has gone again already is no loss.
-        let accepted = container.listener.accept().and_then(|(stream, _)| Connection::new(stream));
+        let accepted = container
+            .listener
+            .accept()
+            .and_then(|(stream, _)| Connection::new(stream));
         if let Ok(mut connection) = accepted {
-            connection.send(&Frame::Started(Started { version: VERSION, pid: container.pid }));
+            connection.send(&Frame::Started(Started {
+                version: VERSION,
+                pid: container.pid,
+            }));
             self.connections.push(connection);
         }
     }
@@ -245,11 +277,15 @@ impl Monitor {
     pub(super) fn farewell(mut self, frame: &Frame) {
         self.tell_all(frame);
         loop {
-            self.connections.retain(|connection| !connection.gone && connection.wants_to_write());
+            self.connections
+                .retain(|connection| !connection.gone && connection.wants_to_write());
             if self.connections.is_empty() {
                 return;
             }
-            let fds = self.connections.iter().map(|one| PollFd::from_borrowed_fd(one.fd(), PollFlags::OUT));
+            let fds = self
+                .connections
+                .iter()
+                .map(|one| PollFd::from_borrowed_fd(one.fd(), PollFlags::OUT));
             let mut polled: Vec<_> = fds.collect();
             let _ = poll(&mut polled, None);
             self.connections.iter_mut().for_each(Connection::flush);

@@ -4,8 +4,9 @@ use std::{fs, io, path::Path};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change,
+    move_mount, unmount,
 };
 
 use crate::image::snapshot::Mount;
@@ -13,7 +14,10 @@ use crate::image::snapshot::Mount;
 /// Leaves the others' mount namespace. What they mount later is still seen here, nothing of ours there.
 pub(super) fn leave_namespace() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    mount_change(
+        "/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )?;
     Ok(())
 }
 
@@ -48,19 +52,33 @@ fn overlay(
     }
     fsconfig_create(&context)?;
     let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    move_mount(&mounted, "", rustix::fs::CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    move_mount(
+        &mounted,
+        "",
+        rustix::fs::CWD,
+        root,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
 }
 
 fn overlay_by_text(snapshot: &Mount, root: &Path) -> io::Result<()> {
     let options = snapshot.overlay_options().unwrap_or_default();
     let options = std::ffi::CString::new(options)?;
-    Ok(rustix::mount::mount("overlay", root, "overlay", MountFlags::empty(), Some(options.as_c_str()))?)
+    Ok(rustix::mount::mount(
+        "overlay",
+        root,
+        "overlay",
+        MountFlags::empty(),
+        Some(options.as_c_str()),
+    )?)
 }
 
 /// Takes the root away; one that is not mounted is already away.
 pub(super) fn unmount_root(root: &Path) -> io::Result<()> {
     match unmount(root, UnmountFlags::DETACH) {
-        Err(error) if !matches!(error, rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Err(error.into()),
+        Err(error) if !matches!(error, rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
+            Err(error.into())
+        }
         _ => Ok(()),
     }
 }

@@ -19,21 +19,21 @@ use super::log::Stream;
 use crate::container::StreamsForRuntime as ForRuntime;
 
 /// Read at once from the container.
-pub(super) const READ_BYTES: usize = 32 * 1024;
+pub(crate) const READ_BYTES: usize = 32 * 1024;
 
 /// This side of the streams.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     /// Where the container reads from, while somebody may still write.
-    pub(super) input: Option<File>,
+    pub(crate) input: Option<File>,
     /// What the container writes, until it has ended.
-    pub(super) outputs: Vec<(Stream, File)>,
+    pub(crate) outputs: Vec<(Stream, File)>,
     /// The terminal, if it is one.
     terminal: Option<OwnedFd>,
 }
 
 /// Pipes for a container without a terminal; with `interactive` its input is one, else it is empty.
-pub(super) fn pipes(interactive: bool) -> io::Result<(Streams, ForRuntime)> {
+pub(crate) fn pipes(interactive: bool) -> io::Result<(Streams, ForRuntime)> {
     let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (error_output, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stdin, input) = if interactive {
@@ -42,14 +42,28 @@ pub(super) fn pipes(interactive: bool) -> io::Result<(Streams, ForRuntime)> {
     } else {
         (Stdio::null(), None)
     };
-    let outputs = vec![(Stream::Stdout, nonblocking(output)?), (Stream::Stderr, nonblocking(error_output)?)];
-    let ours = Streams { input, outputs, terminal: None };
-    Ok((ours, ForRuntime { stdin, stdout: stdout.into(), stderr: stderr.into() }))
+    let outputs = vec![
+        (Stream::Stdout, nonblocking(output)?),
+        (Stream::Stderr, nonblocking(error_output)?),
+    ];
+    let ours = Streams {
+        input,
+        outputs,
+        terminal: None,
+    };
+    Ok((
+        ours,
+        ForRuntime {
+            stdin,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        },
+    ))
 }
 
 /// Where the runtime sends the container's terminal to.
 #[derive(Debug)]
-pub(super) struct Console {
+pub(crate) struct Console {
     listener: UnixListener,
     path: PathBuf,
     folder: OwnedFd,
@@ -57,20 +71,24 @@ pub(super) struct Console {
 
 impl Console {
     /// Listens in `folder`, whatever the length of its path: a socket's may have 107 bytes.
-    pub(super) fn listen(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn listen(folder: &Path) -> io::Result<Self> {
         let folder = open_folder(folder)?;
         let path = through_descriptor(&folder, std::process::id(), "console.sock");
         remove_stale(&path)?;
-        Ok(Self { listener: UnixListener::bind(&path)?, path, folder })
+        Ok(Self {
+            listener: UnixListener::bind(&path)?,
+            path,
+            folder,
+        })
     }
 
     /// The socket, as another process may name it.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Takes the terminal that the runtime has sent; the runtime has ended, so it is there or never comes.
-    pub(super) fn receive(self, size: Option<(u16, u16)>) -> io::Result<Streams> {
+    pub(crate) fn receive(self, size: Option<(u16, u16)>) -> io::Result<Streams> {
         self.listener.set_nonblocking(true)?;
         let (connection, _) = self.listener.accept()?;
         let master = receive_descriptor(&connection)?;
@@ -81,24 +99,28 @@ impl Console {
         }
         let input = File::from(rustix::io::fcntl_dupfd_cloexec(&master, 3)?);
         let output = nonblocking(rustix::io::fcntl_dupfd_cloexec(&master, 3)?)?;
-        Ok(Streams { input: Some(input), outputs: vec![(Stream::Stdout, output)], terminal: Some(master) })
+        Ok(Streams {
+            input: Some(input),
+            outputs: vec![(Stream::Stdout, output)],
+            terminal: Some(master),
+        })
     }
 }
 
 /// Opens a folder so that it can be named through its descriptor.
-pub(super) fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     Ok(rustix::fs::open(folder, flags, rustix::fs::Mode::empty())?)
 }
 
 /// A short path for a file in an opened folder of process `pid`.
-pub(super) fn through_descriptor(folder: &OwnedFd, pid: u32, name: &str) -> PathBuf {
+pub(crate) fn through_descriptor(folder: &OwnedFd, pid: u32, name: &str) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/{pid}/fd/{}/{name}", folder.as_raw_fd()))
 }
 
 /// A socket of an earlier life may be in the way.
-pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -115,7 +137,10 @@ fn receive_descriptor(connection: &UnixStream) -> io::Result<OwnedFd> {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    descriptors.flatten().next().ok_or_else(|| io::Error::other("the runtime sent no terminal"))
+    descriptors
+        .flatten()
+        .next()
+        .ok_or_else(|| io::Error::other("the runtime sent no terminal"))
 }
 
 fn nonblocking(descriptor: OwnedFd) -> io::Result<File> {
@@ -124,13 +149,18 @@ fn nonblocking(descriptor: OwnedFd) -> io::Result<File> {
 }
 
 fn resize(terminal: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     Ok(tcsetwinsize(terminal, size)?)
 }
 
 impl Streams {
     /// Gives the terminal another size; without a terminal there is none.
-    pub(super) fn resize(&self, rows: u16, columns: u16) {
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
         if let Some(terminal) = &self.terminal {
             // A size that the terminal refuses leaves the old one.
             drop(resize(terminal, rows, columns));
@@ -138,23 +168,30 @@ impl Streams {
     }
 
     /// Whether it is a terminal.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
     /// Where input goes, to wait until it takes more.
-    pub(super) fn input_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn input_fd(&self) -> Option<BorrowedFd<'_>> {
         self.input.as_ref().map(AsFd::as_fd)
     }
 
     /// Writes what fits; zero bytes when none do now. Nobody reading any more ends the input.
-    pub(super) fn write_input(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn write_input(&mut self, bytes: &[u8]) -> usize {
         let Some(input) = &mut self.input else {
             return bytes.len();
         };
         match input.write(bytes) {
             Ok(length) => length,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                0
+            }
             Err(_nobody_reads) => {
                 self.input = None;
                 bytes.len()
@@ -163,19 +200,26 @@ impl Streams {
     }
 
     /// Lets the container see the end of its input. A terminal has none.
-    pub(super) fn end_input(&mut self) {
+    pub(crate) fn end_input(&mut self) {
         if !self.is_terminal() {
             self.input = None;
         }
     }
 
     /// Reads what the output `at` has now: bytes, or none at its end, after which it is gone.
-    pub(super) fn read_output(&mut self, at: usize, buffer: &mut [u8]) -> Option<(Stream, usize)> {
+    pub(crate) fn read_output(&mut self, at: usize, buffer: &mut [u8]) -> Option<(Stream, usize)> {
         let (stream, file) = self.outputs.get_mut(at)?;
         let stream = *stream;
         match file.read(buffer) {
             Ok(length @ 1..) => Some((stream, length)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                None
+            }
             // A terminal whose other side is closed answers EIO.
             Ok(_) | Err(_) => {
                 self.outputs.remove(at);

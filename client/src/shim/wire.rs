@@ -206,16 +206,30 @@ mod tests {
     #[test]
     fn every_word_comes_back_as_it_was_sent_however_the_stream_is_cut() {
         let words = [
-            Frame::Hello(Hello { version: VERSION, output: true, input: true, size: Some((24, 80)) }),
+            Frame::Hello(Hello {
+                version: VERSION,
+                output: true,
+                input: true,
+                size: Some((24, 80)),
+            }),
             Frame::Input(b"ls\n".to_vec()),
             Frame::EndOfInput,
             Frame::Resize(50, 132),
             Frame::Signal(15),
-            Frame::Started(Started { version: VERSION, pid: 42 }),
-            Frame::Failed(crate::container::Failure { code: 127, text: "not found".to_owned() }),
+            Frame::Started(Started {
+                version: VERSION,
+                pid: 42,
+            }),
+            Frame::Failed(crate::container::Failure {
+                code: 127,
+                text: "not found".to_owned(),
+            }),
             Frame::Output(vec![0; 70_000]),
             Frame::ErrorOutput(Vec::new()),
-            Frame::Exited(Exited { code: 137, problems: vec!["a link is left".to_owned()] }),
+            Frame::Exited(Exited {
+                code: 137,
+                problems: vec!["a link is left".to_owned()],
+            }),
         ];
         let stream: Vec<u8> = words.iter().flat_map(Frame::encode).collect();
         for size in [1, 7, 4096, stream.len()] {
@@ -235,7 +249,11 @@ mod tests {
         let mut reader = Reader::default();
         reader.feed(&frame(99, b"later"));
         reader.feed(&frame(1, br#"{"version":2,"output":true,"later":[1]}"#));
-        let hello = Hello { version: 2, output: true, ..Hello::default() };
+        let hello = Hello {
+            version: 2,
+            output: true,
+            ..Hello::default()
+        };
         assert_eq!(reader.next_frame().unwrap(), Some(Frame::Hello(hello)));
     }
 

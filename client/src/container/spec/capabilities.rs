@@ -33,9 +33,9 @@ pub fn normalise(name: &str) -> Result<String, String> {
         return Ok("ALL".to_owned());
     }
     let full = format!("CAP_{bare}");
-    parse(&full).map(|_| full).ok_or_else(|| {
-        format!("invalid capability: \"{name}\": unknown capability")
-    })
+    parse(&full)
+        .map(|_| full)
+        .ok_or_else(|| format!("invalid capability: \"{name}\": unknown capability"))
 }
 
 fn parse(full: &str) -> Option<Capability> {
@@ -65,16 +65,54 @@ pub(super) fn granted(add: &[String], drop: &[String]) -> HashSet<Capability> {
 fn all() -> impl Iterator<Item = Capability> {
     let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
     let last: usize = last.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40);
-    NAMES.iter().take(last + 1).filter_map(|name| parse(&format!("CAP_{name}")))
+    NAMES
+        .iter()
+        .take(last + 1)
+        .filter_map(|name| parse(&format!("CAP_{name}")))
 }
 
 /// By the kernel's numbers, from 0.
 const NAMES: &[&str] = &[
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
     "CHECKPOINT_RESTORE",
 ];
 

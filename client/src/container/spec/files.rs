@@ -44,24 +44,43 @@ pub(super) fn resolv_conf(shares_host: bool) -> io::Result<String> {
     if reachable.is_some() {
         return Ok(reachable.unwrap_or_default());
     }
-    let behind = if Path::new(RESOLVED).exists() { without_loopback(&read(RESOLVED)?) } else { None };
+    let behind = if Path::new(RESOLVED).exists() {
+        without_loopback(&read(RESOLVED)?)
+    } else {
+        None
+    };
     Ok(behind.unwrap_or_else(|| with_servers(&host, FALLBACK_SERVERS)))
 }
 
 /// The text without servers on loopback; none when no server is left.
 fn without_loopback(text: &str) -> Option<String> {
-    let kept: Vec<&str> = text.lines().filter(|line| server(line).is_none_or(|server| !is_loopback(server))).collect();
-    kept.iter().any(|line| server(line).is_some()).then(|| kept.join("\n") + "\n")
+    let kept: Vec<&str> = text
+        .lines()
+        .filter(|line| server(line).is_none_or(|server| !is_loopback(server)))
+        .collect();
+    kept.iter()
+        .any(|line| server(line).is_some())
+        .then(|| kept.join("\n") + "\n")
 }
 
 fn with_servers(text: &str, servers: &[&str]) -> String {
-    let others = text.lines().filter(|line| server(line).is_none()).map(str::to_owned);
-    let lines: Vec<String> = servers.iter().map(|server| format!("nameserver {server}")).chain(others).collect();
+    let others = text
+        .lines()
+        .filter(|line| server(line).is_none())
+        .map(str::to_owned);
+    let lines: Vec<String> = servers
+        .iter()
+        .map(|server| format!("nameserver {server}"))
+        .chain(others)
+        .collect();
     lines.join("\n") + "\n"
 }
 
 fn server(line: &str) -> Option<&str> {
-    line.trim_start().strip_prefix("nameserver").filter(|rest| rest.starts_with([' ', '\t'])).map(str::trim)
+    line.trim_start()
+        .strip_prefix("nameserver")
+        .filter(|rest| rest.starts_with([' ', '\t']))
+        .map(str::trim)
 }
 
 fn is_loopback(server: &str) -> bool {

@@ -12,15 +12,15 @@ use std::{
 };
 
 use oci_spec::runtime::{
-    Box as ConsoleSize, BoxBuilder, Capabilities, Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory,
-    LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Mount, Process as SpecProcess, Root, Spec,
-    User as SpecUser,
+    Box as ConsoleSize, BoxBuilder, Capabilities, Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup,
+    LinuxDeviceType, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Mount,
+    Process as SpecProcess, Root, Spec, User as SpecUser,
 };
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat};
 
 pub use capabilities::normalise as normalise_capability;
-pub use user::{User, UserError, resolve as resolve_user};
 pub(crate) use user::open_inside;
+pub use user::{User, UserError, resolve as resolve_user};
 
 use super::{
     State, seccomp,
@@ -49,7 +49,13 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Where the parts of a bundle are.
 #[derive(Debug, Clone)]
@@ -64,7 +70,12 @@ pub struct Places<'a> {
 ///
 /// # Errors
 /// A user that the image does not know, a working folder that cannot be made.
-pub fn build(state: &State, places: &Places<'_>, lease: Option<&Lease>, size: Option<(u16, u16)>) -> Result<Spec> {
+pub fn build(
+    state: &State,
+    places: &Places<'_>,
+    lease: Option<&Lease>,
+    size: Option<(u16, u16)>,
+) -> Result<Spec> {
     let root = fs::File::open(places.root)
         .map_err(|error| Error::io(format!("open {}", places.root.display()), error))?;
     let user = resolve_user(root.as_fd(), &state.process.user)
@@ -77,7 +88,8 @@ pub fn build(state: &State, places: &Places<'_>, lease: Option<&Lease>, size: Op
     let mut spec = Spec::default();
     spec.set_version("1.0.2".to_owned());
     let mut root = Root::default();
-    root.set_path(places.root.to_owned()).set_readonly(Some(state.host.read_only));
+    root.set_path(places.root.to_owned())
+        .set_readonly(Some(state.host.read_only));
     let hostname = match state.host.network {
         NetworkMode::Host if state.process.hostname.is_empty() => host_name(),
         _ => state.process.hostname.clone(),
@@ -101,11 +113,17 @@ fn console_size((rows, columns): (u16, u16)) -> Option<ConsoleSize> {
 /// The process section: the container's own program, or one that joins it.
 pub fn process(process: &Process, host: &Host, user: &User) -> SpecProcess {
     let mut who = SpecUser::default();
-    who.set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups.clone()));
+    who.set_uid(user.uid)
+        .set_gid(user.gid)
+        .set_additional_gids(Some(user.groups.clone()));
     let granted = capabilities::granted(&host.cap_add, &host.cap_drop);
     let mut capabilities = LinuxCapabilities::default();
     // Docker: what execve would take from a user who is not root is not given first.
-    let effective = if user.uid == 0 { granted.clone() } else { Default::default() };
+    let effective = if user.uid == 0 {
+        granted.clone()
+    } else {
+        Default::default()
+    };
     capabilities
         .set_bounding(Some(granted))
         .set_effective(Some(effective.clone()))
@@ -157,7 +175,8 @@ fn write_files(state: &State, folder: &Path, lease: Option<&Lease>) -> Result<()
     let own = lease.map(|lease| lease.address);
     let shares_host = state.host.network == NetworkMode::Host;
     let name = &state.process.hostname;
-    let servers = files::resolv_conf(shares_host).map_err(|error| Error::io("read /etc/resolv.conf", error))?;
+    let servers =
+        files::resolv_conf(shares_host).map_err(|error| Error::io("read /etc/resolv.conf", error))?;
     let texts = [
         ("hosts", files::hosts(name, own, &state.host.extra_hosts)),
         ("hostname", format!("{name}\n")),
@@ -165,7 +184,8 @@ fn write_files(state: &State, folder: &Path, lease: Option<&Lease>) -> Result<()
     ];
     for (file, text) in texts {
         let path = folder.join(file);
-        write_readable(&path, &text).map_err(|error| Error::io(format!("write {}", path.display()), error))?;
+        write_readable(&path, &text)
+            .map_err(|error| Error::io(format!("write {}", path.display()), error))?;
     }
     Ok(())
 }
@@ -180,18 +200,28 @@ fn write_readable(path: &Path, text: &str) -> io::Result<()> {
 /// Makes the working folder where the image does not have it. It belongs to the user then.
 fn make_working_folder(root: &fs::File, path: &str, user: &User) -> Result<()> {
     let failed = |error: io::Error| {
-        Error::engine(Kind::CannotStart, format!("cannot make the working directory {path} in the container"))
-            .because(error)
+        Error::engine(
+            Kind::CannotStart,
+            format!("cannot make the working directory {path} in the container"),
+        )
+        .because(error)
     };
     let mut below = String::new();
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        let parent = open_inside(root, if below.is_empty() { "." } else { &below }, OFlags::PATH | OFlags::DIRECTORY)
-            .map_err(failed)?;
+        let parent = open_inside(
+            root,
+            if below.is_empty() { "." } else { &below },
+            OFlags::PATH | OFlags::DIRECTORY,
+        )
+        .map_err(failed)?;
         below = format!("{below}/{part}");
         match open_inside(root, &below, OFlags::PATH | OFlags::DIRECTORY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 mkdirat(&parent, part, Mode::from_raw_mode(0o755)).map_err(|error| failed(error.into()))?;
-                let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
+                let (uid, gid) = (
+                    rustix::fs::Uid::from_raw(user.uid),
+                    rustix::fs::Gid::from_raw(user.gid),
+                );
                 rustix::fs::chownat(&parent, part, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|error| failed(error.into()))?;
             }
@@ -205,17 +235,39 @@ fn make_working_folder(root: &fs::File, path: &str, user: &User) -> Result<()> {
 fn mounts(state: &State, folder: &Path) -> Result<Vec<Mount>> {
     let mut mounts: Vec<Mount> = [
         ("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"][..]),
-        ("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        (
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         (
             "/dev/pts",
             "devpts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
         ("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        ("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
+        (
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["ro", "nosuid", "noexec", "nodev"],
+        ),
         ("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        ("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"]),
+        (
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"],
+        ),
     ]
     .into_iter()
     .map(|(target, kind, source, options)| mount(Path::new(target), kind, Path::new(source), options))
@@ -235,14 +287,22 @@ fn mounts(state: &State, folder: &Path) -> Result<Vec<Mount>> {
             fs::create_dir_all(&bind.source).map_err(|error| {
                 Error::engine(
                     Kind::CannotStart,
-                    format!("error while creating mount source path '{}'", bind.source.display()),
+                    format!(
+                        "error while creating mount source path '{}'",
+                        bind.source.display()
+                    ),
                 )
                 .because(error)
             })?;
         }
         let access = if bind.read_only { "ro" } else { "rw" };
         let propagation = bind.propagation.as_deref().unwrap_or("rprivate");
-        mounts.push(mount(&bind.target, "bind", &bind.source, &["rbind", access, propagation]));
+        mounts.push(mount(
+            &bind.target,
+            "bind",
+            &bind.source,
+            &["rbind", access, propagation],
+        ));
     }
     Ok(mounts)
 }
@@ -284,7 +344,11 @@ fn linux(state: &State, bounding: &Capabilities) -> Linux {
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),
         ];
-        linux.set_sysctl(Some(sysctls.map(|(key, value)| (key.to_owned(), value.to_owned())).into()));
+        linux.set_sysctl(Some(
+            sysctls
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        ));
     }
     linux
 }
@@ -315,7 +379,9 @@ fn resources(limits: &Limits) -> LinuxResources {
     if let Some(bytes) = limits.memory_bytes {
         let mut memory = LinuxMemory::default();
         // Docker: as much swap again.
-        memory.set_limit(Some(bytes)).set_swap(Some(bytes.saturating_mul(2)));
+        memory
+            .set_limit(Some(bytes))
+            .set_swap(Some(bytes.saturating_mul(2)));
         resources.set_memory(Some(memory));
     }
     if let Some(nano) = limits.nano_cpus {

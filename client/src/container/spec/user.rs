@@ -79,7 +79,13 @@ fn resolve_in(passwd: &str, group: &str, text: &str) -> Result<User, UserError> 
     let mut groups = Vec::new();
     if group_word.is_empty() {
         let name = account.as_ref().map(|account| account.name);
-        groups.extend(group.lines().filter_map(Group::parse).filter(|group| group.has(name)).map(|group| group.gid));
+        groups.extend(
+            group
+                .lines()
+                .filter_map(Group::parse)
+                .filter(|group| group.has(name))
+                .map(|group| group.gid),
+        );
         groups.truncate(GROUPS_MAX);
     } else {
         gid = group_id(group, group_word)?;
@@ -90,13 +96,24 @@ fn resolve_in(passwd: &str, group: &str, text: &str) -> Result<User, UserError> 
     groups.retain(|other| *other != gid);
     groups.insert(0, gid);
     let home = account.map_or("/", |account| account.home).to_owned();
-    Ok(User { uid, gid, groups, home })
+    Ok(User {
+        uid,
+        gid,
+        groups,
+        home,
+    })
 }
 
 fn group_id(file: &str, word: &str) -> Result<u32, UserError> {
     let number = parse_id(word)?;
-    let named = file.lines().filter_map(Group::parse).find(|group| group.name == word);
-    named.map(|group| group.gid).or(number).ok_or_else(|| UserError::NoGroup(word.to_owned()))
+    let named = file
+        .lines()
+        .filter_map(Group::parse)
+        .find(|group| group.name == word);
+    named
+        .map(|group| group.gid)
+        .or(number)
+        .ok_or_else(|| UserError::NoGroup(word.to_owned()))
 }
 
 /// A word of digits is a number, and no other name: a number out of range is not looked up.
@@ -142,7 +159,11 @@ impl<'a> Group<'a> {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let gid = fields.nth(1)?.parse().ok()?;
-        Some(Self { name, gid, members: fields.next().unwrap_or_default() })
+        Some(Self {
+            name,
+            gid,
+            members: fields.next().unwrap_or_default(),
+        })
     }
 
     fn has(&self, name: Option<&str>) -> bool {
@@ -155,7 +176,12 @@ fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, UserError> {
     let failed = |source: io::Error| UserError::Io { path, source };
     let opened = match open_inside(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Ok(String::new());
         }
         Err(error) => return Err(failed(error)),
@@ -165,7 +191,10 @@ fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, UserError> {
         return Err(failed(io::Error::other("not a regular file")));
     }
     let mut bytes = Vec::new();
-    File::from(opened).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    File::from(opened)
+        .take(FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -176,7 +205,13 @@ fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, UserError> {
 pub(crate) fn open_inside(root: impl AsFd, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     // The kernel asks to try again when something on the way was renamed meanwhile.
     for _ in 0..32 {
-        let opened = openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
+        let opened = openat2(
+            &root,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        );
         match opened {
             Err(rustix::io::Errno::AGAIN) => {}
             other => return Ok(other?),
@@ -218,7 +253,9 @@ mod tests {
             ("bad", None),
         ] {
             let user = resolve_in(PASSWD, GROUP, text).ok();
-            let found = user.as_ref().map(|user| (user.uid, user.gid, &user.groups[..], user.home.as_str()));
+            let found = user
+                .as_ref()
+                .map(|user| (user.uid, user.gid, &user.groups[..], user.home.as_str()));
             assert_eq!(found, expected, "{text:?}");
         }
     }
@@ -229,7 +266,10 @@ mod tests {
         let folder = File::open(root.path()).unwrap();
         assert_eq!(resolve(folder.as_fd(), "").unwrap().uid, 0);
         assert_eq!(resolve(folder.as_fd(), "1000").unwrap().uid, 1000);
-        assert!(matches!(resolve(folder.as_fd(), "root"), Err(UserError::NoUser(_))));
+        assert!(matches!(
+            resolve(folder.as_fd(), "root"),
+            Err(UserError::NoUser(_))
+        ));
     }
 
     #[test]
@@ -240,9 +280,15 @@ mod tests {
         std::fs::write(outside.path().join("passwd"), "spy:x:1:1::/:\n").unwrap();
         std::os::unix::fs::symlink(outside.path().join("passwd"), root.path().join("etc/passwd")).unwrap();
         let folder = File::open(root.path()).unwrap();
-        assert!(matches!(resolve(folder.as_fd(), "spy"), Err(UserError::NoUser(_))));
+        assert!(matches!(
+            resolve(folder.as_fd(), "spy"),
+            Err(UserError::NoUser(_))
+        ));
         std::fs::remove_file(root.path().join("etc/passwd")).unwrap();
         std::fs::create_dir(root.path().join("etc/passwd")).unwrap();
-        assert!(matches!(resolve(folder.as_fd(), "spy"), Err(UserError::Io { .. })));
+        assert!(matches!(
+            resolve(folder.as_fd(), "spy"),
+            Err(UserError::Io { .. })
+        ));
     }
 }
