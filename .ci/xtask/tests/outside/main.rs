@@ -10,5 +10,6 @@
 mod chart;
 mod charts;
 mod podman;
+mod registry_image;
 mod skopeo;
 mod support;
