@@ -154,6 +154,23 @@ impl Store {
     }
 }
 
+/// Removes the temporary files that crashes left in a folder of records or blobs. Only for a caller that
+/// holds the store's exclusive lock.
+pub(crate) fn sweep_temporaries(folder: &Path) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(format!("list {}", folder.display()), error)),
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_file() {
+            fs::remove_file(entry.path())
+                .map_err(|error| Error::io(format!("remove {}", entry.path().display()), error))?;
+        }
+    }
+    Ok(())
+}
+
 /// Where the two folders are, from the environment and from who we are.
 fn folders(variable: impl Fn(&str) -> Option<PathBuf>, root: bool) -> (PathBuf, PathBuf) {
     let home = || variable("HOME").unwrap_or_else(|| PathBuf::from("/"));

@@ -233,5 +233,8 @@ pub fn collect(store: &Store, image: Option<&Image>) -> Result<Vec<Digest>> {
         }
     }
     snapshots.sweep()?;
+    for folder in ["content/sha256", "content/sha512", "images", "references"] {
+        crate::store::sweep_temporaries(&store.path(folder))?;
+    }
     Ok(removed)
 }

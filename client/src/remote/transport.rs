@@ -1,6 +1,7 @@
 //! Sending a request to a registry: TLS or not, tokens, redirects, retries.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -531,13 +532,14 @@ fn speaks_tls(error: &reqwest::Error) -> bool {
             return !matches!(tls, rustls::Error::InvalidMessage(_));
         }
         cause = match error.downcast_ref::<std::io::Error>() {
+            // The port took our greeting and hung up.
+            Some(io) if matches!(io.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                return false;
+            }
             // An I/O error that wraps another names that one's cause as its own.
-            Some(io) => match (io.get_ref(), io.kind()) {
-                (Some(inner), _) => Some(inner),
-                (None, std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset) => {
-                    return false;
-                }
-                (None, _) => None,
+            Some(io) => match io.get_ref() {
+                Some(inner) => Some(inner),
+                None => None,
             },
             None => error.source(),
         };

@@ -1,0 +1,12 @@
+//! Tests of `wharf` as a user runs it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod crash_points;
+mod hostile_registry;
+mod images;
+mod support;

@@ -1,0 +1,5 @@
+//! What the tests share.
+
+pub(crate) mod image;
+pub(crate) mod registry;
+pub(crate) mod wharf;
