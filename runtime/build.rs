@@ -1,4 +1,5 @@
-//! Writes the table of system call names and numbers that the seccomp generator looks names up in.
+//! Writes the table of system call names and numbers that the seccomp generator looks names up in, and names the
+//! program's first instruction.
 //!
 //! The table is made here, not linked from the crate it comes from, so that the program holds one
 //! packed table of five architectures without a single pointer to relocate at start.
@@ -93,6 +94,10 @@ impl Default for Row {
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/seccomp/hash.rs");
+    if env::var_os("CARGO_CFG_TARGET_ARCH").is_some_and(|architecture| architecture == "x86_64") {
+        // The program begins in `sys::entry`, which goes on to the C library's start.
+        println!("cargo::rustc-link-arg-bins=-Wl,-e,wharf_runtime_entry");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("syscalls.rs"), render(&rows()?)?)?;
     Ok(())

@@ -28,7 +28,8 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     built.extend(cargo_build(
         workspace,
         &arguments,
-        Some("-C target-feature=+crt-static"),
+        // Nothing to relocate: the runtime starts anew for each command.
+        Some("-C target-feature=+crt-static -C relocation-model=static"),
     )?);
 
     let dist = workspace.dist();

@@ -224,7 +224,10 @@ fn build() -> (PathBuf, Vec<String>) {
         ])
         .args(["--target", &triple])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        )
         .status()
         .unwrap();
     assert!(status.success(), "the runtime does not build");

@@ -6,6 +6,8 @@
 mod bpf;
 mod clone;
 mod descriptors;
+#[cfg(target_arch = "x86_64")]
+mod entry;
 mod mount;
 mod program;
 mod signals;

@@ -119,3 +119,27 @@ fn cve_2019_5736_the_attack_overwrites_a_program_that_does_not_guard_itself() {
     assert!(said.ends_with("written\n"), "{said}");
     assert_eq!(fs::read(&naive).unwrap(), b"overwritten\n");
 }
+
+/// The first run costs no start of the C library, whose signal stack the ordinary road would show.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn cve_2019_5736_the_copy_that_runs_is_made_before_the_c_library_starts() {
+    let sandbox = Sandbox::new();
+    let trace = sandbox.outside().join("trace");
+    let run = sandbox.run_command();
+    let mut strace = Command::new("strace");
+    strace
+        .arg("--output")
+        .arg(&trace)
+        .arg(run.get_program())
+        .args(run.get_args());
+    let status = strace.stdin(Stdio::null()).status().unwrap();
+    assert!(status.success());
+    let trace = fs::read_to_string(trace).unwrap();
+    let (before, after) = trace.split_once("execveat(").unwrap();
+    assert!(
+        before.contains("fsopen(\"overlay\"") && !before.contains("sigaltstack("),
+        "{before}"
+    );
+    assert!(!after.contains("execveat("), "sealed twice");
+}
