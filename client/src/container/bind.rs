@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn binds_are_read_and_the_rest_is_refused() {
-        let here = Path::new("/work");
+        let here = Path::new("/here");
         let bind = parse("/a/../b:/x:ro,rslave", here).unwrap();
         assert_eq!(
             (bind.source.as_path(), bind.target.as_path()),
             (Path::new("/b"), Path::new("/x"))
         );
         assert!(bind.read_only && bind.propagation.as_deref() == Some("rslave"));
-        assert_eq!(parse("./data:/x", here).unwrap().source, Path::new("/work/data"));
+        assert_eq!(parse("./data:/x", here).unwrap().source, Path::new("/here/data"));
         for (text, says) in [
             ("/tmp:x", "mount path must be absolute"),
             ("/tmp:/x:bogus", "invalid mode: bogus"),

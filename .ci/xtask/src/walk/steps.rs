@@ -167,7 +167,7 @@ fn containers() -> Vec<Step> {
         ),
         step("wharf ps", &["CONTAINER ID", "0.0.0.0:8080->80/tcp", "files"]),
         step("wharf exec web nginx -v", &["nginx version:"]),
-        step("wharf logs web", &["GET / HTTP/1.1"]),
+        step("wharf logs files", &["GET / HTTP/1.1"]),
     ]
 }
 

@@ -13,3 +13,4 @@ mod podman;
 mod registry_image;
 mod skopeo;
 mod support;
+mod walk;
