@@ -1,8 +1,8 @@
 //! The network of a container: an address, a link to the bridge, address translation, published ports.
 //!
-//! [`attach`] carries out one plan: claim an address and the ports, make sure that the bridge
+//! [`Bridge::attach`] carries out one plan: claim an address and the ports, make sure that the bridge
 //! stands, link the container's namespace to it, publish; what was done is undone when a later step
-//! fails. [`release`] is the way back: it goes on past errors and returns them all, what is missing
+//! fails. [`Bridge::release`] is the way back: it goes on past errors and returns them all, what is missing
 //! counts as already removed, and the bridge goes with its last container.
 //!
 //! All of it runs under one lock, so that the last one leaving and the next one coming never meet.

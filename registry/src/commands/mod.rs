@@ -103,7 +103,7 @@ pub enum Error {
 /// Runs one command.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
     let Cli { places, command } = cli;
     match command {
