@@ -47,3 +47,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: does not return and touches no memory.
     unsafe { libc::_exit(code) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Bundle;
 
@@ -74,5 +74,92 @@ fn mounts_are_as_runc_makes_them() {
         text.lines().map(kept).collect()
     };
     let (ours, theirs) = (bundle.run().out(), through_runc(&bundle));
+    assert_eq!(essence(&ours), essence(&theirs));
+}
+
+#[test]
+fn cgroups_exit_codes_and_signals_are_as_runc_gives_them() {
+    for (line, code) in [
+        ("cat /proc/self/cgroup; exit 7", 7),
+        ("cat /proc/self/cgroup; sh -c 'kill -9 $$'; exit $?", 137),
+    ] {
+        let mut bundle = bundle(line);
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        if !namespaces.iter().any(|namespace| namespace["type"] == "cgroup") {
+            namespaces.push(json!({"type": "cgroup"}));
+        }
+        let ours = bundle.run();
+        bundle.save();
+        let theirs = Command::new("runc")
+            .arg("--root")
+            .arg(bundle.path().join("runc"))
+            .args(["run", &format!("wharf-peer-{}-{code}", std::process::id())])
+            .current_dir(bundle.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("runc is installed");
+        assert_eq!(theirs.status.code(), Some(code), "{theirs:?}");
+        assert_eq!(ours.code, code);
+        // A process of its own group sees itself at the top of each hierarchy.
+        let theirs = String::from_utf8(theirs.stdout).unwrap();
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&ours.stdout), sorted(&theirs));
+    }
+}
+
+#[test]
+fn the_state_is_as_runc_tells_it() {
+    let bundle = Bundle::sleeping();
+    let id = bundle.create();
+    let ours = bundle.state(&id);
+    assert_eq!(bundle.wharf(&["delete", "--force", &id]).code, 0);
+
+    let runc = |arguments: &[&str]| {
+        let output = Command::new("runc")
+            .arg("--root")
+            .arg(bundle.path().join("runc"))
+            .args(arguments)
+            .current_dir(bundle.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("runc is installed");
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let pid_file = bundle.path().join("runc.pid");
+    let mut create = Command::new("runc");
+    create.arg("--root").arg(bundle.path().join("runc"));
+    create
+        .args(["create", "--pid-file"])
+        .arg(&pid_file)
+        .arg(&id)
+        .current_dir(bundle.path());
+    // Its first process keeps what it inherits.
+    let null = std::process::Stdio::null;
+    assert!(
+        create
+            .stdin(null())
+            .stdout(null())
+            .stderr(null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let theirs: Value = serde_json::from_slice(&runc(&["state", &id])).unwrap();
+    runc(&["delete", "--force", &id]);
+
+    // A process has its number, a container its time; the specification's version is each program's own. The
+    // owner, which runc tells in `list`, it leaves empty here.
+    let essence = |state: &Value| {
+        let mut state = state.as_object().unwrap().clone();
+        for key in ["pid", "created", "ociVersion", "owner"] {
+            assert!(state.remove(key).is_some(), "{key} is missing");
+        }
+        state
+    };
     assert_eq!(essence(&ours), essence(&theirs));
 }
