@@ -16,6 +16,7 @@ mod cgroups;
 pub mod cli;
 mod clock;
 pub mod commands;
+mod console;
 pub mod error;
 mod files;
 mod hooks;

@@ -1,4 +1,4 @@
-//! The folder of containers: one folder a container, `state.json` and the gate in it.
+//! The folder of containers: one folder a container; in it `state.json`, the first process, the gate.
 //!
 //! A container's folder is locked by `flock` while something changes it; readers take no lock. The gate is a
 //! socket that the waiting first process listens on: it is there until the start, and a gate whose owner is
@@ -27,6 +27,7 @@ use crate::{
 };
 
 const STATE: &str = "state.json";
+const PROCESS: &str = "process";
 const CONFIG: &str = "config.json";
 const GATE: &str = "gate";
 
@@ -83,7 +84,7 @@ impl Store {
         if folder.has(STATE) || !folder.is_linked() {
             return Err(Error::Taken(id.to_string()));
         }
-        folder.forget(GATE);
+        [GATE, PROCESS].iter().for_each(|name| folder.forget(name));
         Ok(folder)
     }
 
@@ -171,6 +172,16 @@ impl Folder {
         renameat(&self.descriptor, "state.json.new", &self.descriptor, STATE).doing(doing)
     }
 
+    /// Writes which process is the first: its id and when it started. A reader that comes too early takes the
+    /// container for one that is still being made.
+    ///
+    /// A file of its own, because replacing one makes some file systems write it to the disk there and then.
+    pub(crate) fn save_process(&self, record: &Record) -> Result<(), Error> {
+        let line = format!("{} {}\n", record.pid, record.start_time);
+        self.write(PROCESS, line.as_bytes())
+            .doing(|| format!("write the process of {}", self.id))
+    }
+
     /// Keeps the bundle's `config.json`, which `exec` and hooks need as it was.
     pub(crate) fn keep_config(&self, config: &str) -> Result<(), Error> {
         self.write(CONFIG, config.as_bytes())
@@ -194,12 +205,21 @@ impl Folder {
             what: format!("the state of {}", self.id),
             why,
         };
-        let record: Record = serde_json::from_str(&bytes).map_err(|error| malformed(error.to_string()))?;
-        if record.format == FORMAT {
-            Ok(record)
-        } else {
-            Err(malformed(format!("format {} is unknown", record.format)))
+        let mut record: Record =
+            serde_json::from_str(&bytes).map_err(|error| malformed(error.to_string()))?;
+        if record.format != FORMAT {
+            return Err(malformed(format!("format {} is unknown", record.format)));
         }
+        let line = crate::files::read_text(self.path.join(PROCESS)).unwrap_or_default();
+        if let Some((pid, start_time)) = line.strip_suffix('\n').and_then(|line| line.split_once(' ')) {
+            record.pid = pid
+                .parse()
+                .map_err(|_not_a_number| malformed("its process is no number".to_owned()))?;
+            record.start_time = start_time
+                .parse()
+                .map_err(|_not_a_number| malformed("its start is no number".to_owned()))?;
+        }
+        Ok(record)
     }
 
     /// Where the container is in its life.
@@ -255,7 +275,9 @@ impl Folder {
 
     /// Takes the folder away. What is missing is already removed.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        [GATE, CONFIG, STATE].iter().for_each(|name| self.forget(name));
+        [GATE, CONFIG, PROCESS, STATE]
+            .iter()
+            .for_each(|name| self.forget(name));
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(_) => {}

@@ -39,16 +39,18 @@ impl Status {
     }
 }
 
-/// `state.json`: what is known of a container. Written whole to another name and renamed.
+/// `state.json`: what is known of a container before it has a process. Written whole to another name and renamed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// Format of this file.
     pub(crate) format: u32,
     /// The id.
     pub(crate) id: String,
-    /// Id of the first process, 0 before there is one.
+    /// Id of the first process, 0 before there is one; in a file of its own, written once it exists.
+    #[serde(skip)]
     pub(crate) pid: i32,
     /// When that process started, in ticks since boot: tells it from another of the same number.
+    #[serde(skip)]
     pub(crate) start_time: u64,
     /// Absolute.
     pub(crate) bundle: PathBuf,

@@ -21,7 +21,7 @@ const CONFIG_LIMIT: usize = 16 << 20;
 
 /// Creates the container.
 pub(super) fn create(store: &Store, log: &mut Log, options: &CreateOptions) -> Result<u8, Error> {
-    make(store, log, options, true).map(|_made| 0)
+    make(store, log, options, Start::Awaited).map(|_made| 0)
 }
 
 /// A container that has been made.
@@ -32,27 +32,42 @@ pub(super) struct Made {
     pub(super) config: String,
 }
 
-/// Makes the container, its program waiting if `gated`, else running. On failure nothing is left of it.
+/// When the program starts, and who holds its terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// By the command `start`.
+    Awaited,
+    /// At once.
+    Now,
+    /// At once, joined to this process's terminal if it has one.
+    Foreground,
+}
+
+/// Makes the container, its program waiting or running. On failure nothing is left of it.
 pub(super) fn make(
     store: &Store,
     log: &mut Log,
     options: &CreateOptions,
-    gated: bool,
+    start: Start,
 ) -> Result<Made, Error> {
     let bundle = std::fs::canonicalize(&options.bundle)
         .doing(|| format!("--bundle: open {}", options.bundle.display()))?;
     let config = read_config(&bundle)?;
     let spec = parse(&config)?;
-    let plan = plan::plan(&spec, options.id.clone(), &bundle)?;
+    let mut plan = plan::plan(&spec, options.id.clone(), &bundle)?;
+    let activated = plan
+        .process
+        .hand_on_sockets(std::env::var_os("LISTEN_FDS").as_deref())?;
     for warning in &plan.warnings {
         log.write(Level::Warning, warning);
     }
     let process = Options {
         console_socket: options.console_socket.clone(),
-        preserved: options.preserve_fds,
+        preserved: options.preserve_fds.saturating_add(activated),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        gated,
+        foreground: start == Start::Foreground,
+        gated: start == Start::Awaited,
     };
     process.check_preserved()?;
     let folder = store.claim(&options.id)?;

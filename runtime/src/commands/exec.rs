@@ -62,6 +62,7 @@ pub(super) fn exec(store: &Store, log: &mut Log, options: &ExecOptions) -> Resul
         record: &record,
         console_socket: options.console_socket.as_deref(),
         no_new_keyring: false,
+        foreground: !options.detach,
         capabilities: plan.capabilities.or(of_container).unwrap_or_default(),
         process: &plan,
         seccomp: seccomp.as_ref(),
@@ -77,7 +78,7 @@ pub(super) fn exec(store: &Store, log: &mut Log, options: &ExecOptions) -> Resul
     if options.detach {
         Ok(0)
     } else {
-        process::forward_and_wait(&caught, &started.pidfd)
+        process::wait(&caught, &started)
     }
 }
 

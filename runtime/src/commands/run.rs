@@ -1,5 +1,6 @@
 //! `run`: create, start, wait and delete in one.
 
+use super::create::Start;
 use crate::{
     cli::{CreateOptions, RunOptions},
     error::Error,
@@ -17,8 +18,9 @@ pub(super) fn run(
     options: &CreateOptions,
     run: &RunOptions,
 ) -> Result<u8, Error> {
+    let start = if run.detach { Start::Now } else { Start::Foreground };
     let caught = process::catch_signals()?;
-    let made = super::create::make(store, log, options, false)?;
+    let made = super::create::make(store, log, options, start)?;
     if made.config.contains("\"poststart\"") {
         let spec = super::create::parse(&made.config)?;
         let state = hook_state(&made.record, Status::Running)?;
@@ -34,7 +36,7 @@ pub(super) fn run(
     }
     // Others may look at the container, signal it and delete it while it runs.
     made.folder.unlock();
-    let code = process::forward_and_wait(&caught, &made.started.pidfd)?;
+    let code = process::wait(&caught, &made.started)?;
     if !run.keep {
         match store.lock(&options.id) {
             // Someone else deleted it.

@@ -1,6 +1,6 @@
 //! `process`, for `create` and for `exec`.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 
 use rustix::process::Resource;
 
@@ -38,6 +38,29 @@ pub(crate) struct RlimitPlan {
     pub(crate) name: String,
     pub(crate) soft: u64,
     pub(crate) hard: u64,
+}
+
+impl ProcessPlan {
+    /// Hands on the sockets that a service manager opened for this process, as its variable says how many.
+    pub(crate) fn hand_on_sockets(&mut self, variable: Option<&OsStr>) -> Result<u32, Error> {
+        let Some(text) = variable.filter(|text| !text.is_empty()) else {
+            return Ok(0);
+        };
+        // More descriptors than a process may have open is a mistake.
+        let count = text
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .filter(|count| *count <= 1 << 20);
+        let count: u32 =
+            count.ok_or_else(|| Error::Usage(format!("LISTEN_FDS: {text:?} is no number of sockets")))?;
+        self.env
+            .retain(|variable| !variable.to_bytes().starts_with(b"LISTEN_"));
+        self.env.extend([
+            super::text("LISTEN_FDS", &format!("LISTEN_FDS={count}"))?,
+            c"LISTEN_PID=1".to_owned(),
+        ]);
+        Ok(count)
+    }
 }
 
 /// Makes the plan of a process; `field` is its path in the file it comes from.

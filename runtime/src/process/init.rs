@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     io::Errno,
-    process::{Gid, Uid, setsid},
+    process::{Gid, Signal, Uid, set_parent_process_death_signal, setsid},
     thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_res_gid, set_thread_res_uid},
 };
 
@@ -16,7 +16,10 @@ use crate::{
     cgroups::{Entrance, Layout},
     hooks,
     plan::{Plan, flag},
-    pty, rootfs, sys, sysctl,
+    pty, rootfs,
+    spec::Hook,
+    state::{Record, Status},
+    sys, sysctl,
 };
 
 /// What the parent prepared for the child.
@@ -33,8 +36,8 @@ pub(crate) struct Init<'a> {
     pub(crate) console: Option<BorrowedFd<'a>>,
     pub(crate) how: rootfs::How,
     pub(crate) keyring: Option<&'a std::ffi::CStr>,
-    /// The state that hooks read.
-    pub(crate) hook_state: &'a str,
+    /// What hooks are told of.
+    pub(crate) record: &'a Record,
     /// Whether the parent is to be asked between the mounts and the change of the root.
     pub(crate) pause: bool,
     pub(crate) runnable: Runnable<'a>,
@@ -43,6 +46,8 @@ pub(crate) struct Init<'a> {
 /// Runs the child. It ends as the program, or with a message to whoever waits.
 pub(crate) fn run(init: &Init<'_>) -> ! {
     // Nobody is left to be told once the gate is open, except who opened it.
+    // A creation that is killed takes its half-made container with it.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let found = match prepare(init) {
         Err(failure) => {
             tell(init.socket, Message::Failed(failure));
@@ -50,6 +55,8 @@ pub(crate) fn run(init: &Init<'_>) -> ! {
         }
         Ok(found) => found,
     };
+    // Up to here this process is part of a command; from here on it is a container that outlives it.
+    let _ = set_parent_process_death_signal(None);
     let Some(gate) = init.gate else {
         tell(init.socket, Message::Reached(Stage::Ready));
         tell(init.socket, Message::Failed(finish(init, &found)));
@@ -124,9 +131,10 @@ fn enter_root(init: &Init<'_>, user_namespace: bool) -> Result<(), Failure> {
         (if allowed { Ok(()) } else { Err(Errno::CANCELED) }).during(Phase::AwaitRuntimeHooks)?;
     }
     if let Some(hooks) = plan.hooks {
-        hooks::run_in_child(
+        run_hooks(
+            init,
             &hooks.create_container,
-            init.hook_state,
+            Status::Creating,
             Phase::CreateContainerHook,
         )?;
     }
@@ -209,11 +217,26 @@ fn await_start(gate: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// From the start to the program.
 fn finish(init: &Init<'_>, found: &program::Found) -> Failure {
-    if let Some(hooks) = init.plan.hooks
-        && let Err(failure) =
-            hooks::run_in_child(&hooks.start_container, init.hook_state, Phase::StartContainerHook)
-    {
-        return failure;
+    let hooks = init
+        .plan
+        .hooks
+        .map(|hooks| hooks.start_container.as_slice())
+        .unwrap_or_default();
+    match run_hooks(init, hooks, Status::Created, Phase::StartContainerHook) {
+        Err(failure) => failure,
+        Ok(()) => program::execute(&init.runnable, found),
     }
-    program::execute(&init.runnable, found)
+}
+
+/// Runs hooks in here. The process id they read is the one that is seen from here.
+fn run_hooks(init: &Init<'_>, list: &[Hook<'_>], status: Status, phase: Phase) -> Result<(), Failure> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let mut shown = init.record.show(status);
+    shown.pid = Some(rustix::process::getpid().as_raw_nonzero().get());
+    let state = serde_json::to_string(&shown)
+        .map_err(|_unwritable| Errno::INVAL)
+        .during(phase)?;
+    hooks::run_in_child(list, &state, phase)
 }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     capabilities::Sets,
     cgroups::Entrance,
+    console::Console,
     error::{Doing, Error},
     plan::{KINDS, ProcessPlan, flag},
     pty,
@@ -40,6 +41,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) preserved: u32,
     pub(crate) console_socket: Option<&'a Path>,
     pub(crate) no_new_keyring: bool,
+    /// Whether the master may come to this process, for want of a socket.
+    pub(crate) foreground: bool,
 }
 
 /// Starts the program inside the container.
@@ -57,15 +60,7 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
         .ok_or_else(|| Error::State("container not running".to_owned()))?;
     let differing = differing(init)?;
     let entrance = Entrance::open(&joining.record.layout)?;
-    let console = match (joining.console_socket, process.terminal) {
-        (Some(path), true) => {
-            let connected = pty::connect_socket(path);
-            Some(connected.doing(|| format!("--console-socket: connect to {}", path.display()))?)
-        }
-        (None, true) => return Err(Error::refused("process.terminal", "needs --console-socket")),
-        (Some(_), false) => return Err(Error::Usage("--console-socket needs a terminal".to_owned())),
-        (None, false) => None,
-    };
+    let console = Console::open(joining.console_socket, process.terminal, joining.foreground)?;
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -86,7 +81,7 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
                 &entrance,
                 differing & !flag::PID,
                 pidfd.as_fd(),
-                console.as_ref(),
+                console.child_end(),
                 &theirs,
             );
             tell(&theirs, Message::Failed(failure));
@@ -95,8 +90,8 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
         Side::Parent { pid, pidfd } => {
             drop(theirs);
             set_oom_score(process.oom_score_adj, pid)?;
-            match listen(joining, &ours) {
-                Ok(()) => Ok(Started { pid, pidfd }),
+            match listen(joining, &ours).and_then(|()| console.master()) {
+                Ok(master) => Ok(Started { pid, pidfd, master }),
                 Err(error) => {
                     let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
                     let _ = super::exit_code(&pidfd);
@@ -155,7 +150,7 @@ fn run(
     entrance: &Entrance,
     namespaces: u64,
     container: BorrowedFd<'_>,
-    console: Option<&OwnedFd>,
+    console: Option<BorrowedFd<'_>>,
     socket: &OwnedFd,
 ) -> Failure {
     let runnable = Runnable {
@@ -182,7 +177,7 @@ fn enter(
     entrance: &Entrance,
     namespaces: u64,
     container: BorrowedFd<'_>,
-    console: Option<&OwnedFd>,
+    console: Option<BorrowedFd<'_>>,
 ) -> Result<(), Failure> {
     entrance.join_v1().during(Phase::JoinCgroup)?;
     if namespaces != 0 {
@@ -212,7 +207,7 @@ fn enter(
         let devpts = pty::devpts_inside(root.as_fd()).during(Phase::Console)?;
         let size = joining.process.console_size;
         let terminal = pty::open(devpts.as_fd(), size).during(Phase::Console)?;
-        pty::send(console.as_fd(), &terminal.master).during(Phase::ConsoleSend)?;
+        pty::send(console, &terminal.master).during(Phase::ConsoleSend)?;
         pty::take(&terminal.slave).during(Phase::Console)?;
     }
     Ok(())

@@ -11,5 +11,5 @@ mod words;
 pub(crate) use join::{Joining, join};
 pub(crate) use message::{Message, go_on, hear};
 pub(crate) use start::{Options, Started, hook_state, start};
-pub(crate) use wait::{await_end, catch_signals, exit_code, forward_and_wait};
+pub(crate) use wait::{Caught, await_end, catch_signals, exit_code, wait};
 pub(crate) use words::of_init;

@@ -19,11 +19,12 @@ use super::{
 };
 use crate::{
     cgroups::Entrance,
+    console::Console,
     error::{Doing, Error},
     hooks,
     lifecycle::Folder,
     plan::{KINDS, Plan, flag, map_text},
-    pty, rootfs,
+    rootfs,
     state::{Record, Status, process_stat},
     sys::{self, Side},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) no_pivot: bool,
     /// Keep the caller's session keyring.
     pub(crate) no_new_keyring: bool,
+    /// Whether the master may come to this process, for want of a socket.
+    pub(crate) foreground: bool,
     /// Whether the program waits for `start`.
     pub(crate) gated: bool,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Options {
 pub(crate) struct Started {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
+    /// The master of its terminal, if it came to this process.
+    pub(crate) master: Option<OwnedFd>,
 }
 
 /// Makes the container's first process and brings it to the gate, or past it.
@@ -61,7 +66,8 @@ pub(crate) fn start(
     let entrance = Entrance::open(&record.layout)?;
     let joins = open_namespaces(plan)?;
     refuse_host_parameters(plan)?;
-    let console = console(plan, options)?;
+    let socket = options.console_socket.as_deref();
+    let console = Console::open(socket, plan.process.terminal, options.foreground)?;
     let gate = if options.gated {
         Some(folder.make_gate()?)
     } else {
@@ -85,7 +91,6 @@ pub(crate) fn start(
         plan.namespaces.new & !later,
         entrance.v2.as_ref().map(AsFd::as_fd),
     );
-    let hook_state = hook_state(record, Status::Creating)?;
     match side.doing(|| "linux.namespaces: make the container's process")? {
         Side::Child => init::run(&Init {
             plan,
@@ -94,10 +99,10 @@ pub(crate) fn start(
             socket: theirs.as_fd(),
             joins: &joins,
             gate: gate.as_ref().map(AsFd::as_fd),
-            console: console.as_ref().map(AsFd::as_fd),
+            console: console.child_end(),
             how: how(plan, options),
             keyring: keyring.as_deref(),
-            hook_state: &hook_state,
+            record,
             pause: needs_pause(plan),
             runnable: Runnable {
                 process: &plan.process,
@@ -112,13 +117,15 @@ pub(crate) fn start(
         Side::Parent { pid, pidfd } => {
             drop(theirs);
             let supervised = supervise(plan, pid, &ours, folder, record, options.gated);
-            if let Err(error) = supervised {
-                // It may have ended by itself; either way it is waited for.
-                let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
-                let _ = super::exit_code(&pidfd);
-                return Err(error);
+            match supervised.and_then(|()| console.master()) {
+                Ok(master) => Ok(Started { pid, pidfd, master }),
+                Err(error) => {
+                    // It may have ended by itself; either way it is waited for.
+                    let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = super::exit_code(&pidfd);
+                    Err(error)
+                }
             }
-            Ok(Started { pid, pidfd })
         }
     }
 }
@@ -165,17 +172,6 @@ fn refuse_host_parameters(plan: &Plan<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn console(plan: &Plan<'_>, options: &Options) -> Result<Option<OwnedFd>, Error> {
-    match (&options.console_socket, plan.process.terminal) {
-        (Some(path), true) => pty::connect_socket(path)
-            .doing(|| format!("--console-socket: connect to {}", path.display()))
-            .map(Some),
-        (None, true) => Err(Error::refused("process.terminal", "needs --console-socket")),
-        (Some(_), false) => Err(Error::Usage("--console-socket needs process.terminal".to_owned())),
-        (None, false) => Ok(None),
-    }
 }
 
 /// What only takes hold of children: a joined pid namespace, and a new time namespace, whose offsets must be
@@ -248,7 +244,7 @@ fn supervise(
     let (_, start_time) = process_stat(number)
         .ok_or_else(|| Error::Other("the container's process ended before it was ready".to_owned()))?;
     (record.pid, record.start_time) = (number, start_time);
-    folder.save(record)?;
+    folder.save_process(record)?;
     listen(plan, pid, socket, record, gated)
 }
 

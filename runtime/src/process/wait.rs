@@ -1,6 +1,6 @@
 //! Waiting for a child, handing it the signals that this process gets.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::{
     signal::{SigSet, Signal},
@@ -11,7 +11,9 @@ use rustix::{
     process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
 
+use super::Started;
 use crate::{
+    console,
     error::{Doing, Error},
     state::Record,
     sys,
@@ -69,8 +71,33 @@ pub(crate) fn catch_signals() -> Result<Caught, Error> {
     SignalFd::with_flags(&signals, flags).map(Caught).map_err(doing)
 }
 
+impl Caught {
+    /// The signals that came since the last look.
+    pub(crate) fn take(&self) -> Vec<i32> {
+        let mut taken = Vec::new();
+        while let Ok(Some(signal)) = self.0.read_signal() {
+            taken.extend(i32::try_from(signal.ssi_signo));
+        }
+        taken
+    }
+}
+
+impl AsFd for Caught {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Waits for a process that was started in the foreground, joined to its terminal if it has one.
+pub(crate) fn wait(caught: &Caught, started: &Started) -> Result<u8, Error> {
+    match &started.master {
+        Some(master) => console::attach(master, caught, &started.pidfd),
+        None => forward_and_wait(caught, &started.pidfd),
+    }
+}
+
 /// Waits for a child and sends it every signal that this process gets meanwhile.
-pub(crate) fn forward_and_wait(Caught(caught): &Caught, pidfd: &OwnedFd) -> Result<u8, Error> {
+fn forward_and_wait(caught: &Caught, pidfd: &OwnedFd) -> Result<u8, Error> {
     loop {
         let mut watched = [
             PollFd::new(pidfd, PollFlags::IN),
@@ -82,10 +109,9 @@ pub(crate) fn forward_and_wait(Caught(caught): &Caught, pidfd: &OwnedFd) -> Resu
         if !child.revents().is_empty() {
             return exit_code(pidfd);
         }
-        while let Ok(Some(signal)) = caught.read_signal() {
-            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        for signal in caught.take() {
             // It may have ended at this moment; then the next round sees it.
-            let _ = sys::pidfd_send_signal(pidfd, number);
+            let _ = sys::pidfd_send_signal(pidfd, signal);
         }
     }
 }

@@ -37,6 +37,12 @@ fn hooks_run_in_their_order_with_the_state_on_stdin() {
         let text = std::fs::read_to_string(bundle.path().join(kind)).unwrap();
         let state: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(state["status"], status, "{kind}");
+        let pid = state["pid"].as_i64().unwrap();
+        // In the container its process is seen as the first, outside by the host's number, and then no more.
+        assert!(
+            matches!((*kind, pid), ("createContainer", 1) | ("poststop", 0)) || pid > 1,
+            "{kind}: {pid}"
+        );
         assert_eq!(state["bundle"], bundle.path().to_str().unwrap(), "{kind}");
     }
 }

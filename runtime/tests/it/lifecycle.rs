@@ -228,11 +228,11 @@ fn an_orphaned_gate_holds_nobody() {
 fn another_process_of_the_same_number_is_not_the_container() {
     let bundle = Bundle::sleeping();
     let id = bundle.start();
-    let path = bundle.store().join(&id).join("state.json");
+    let path = bundle.store().join(&id).join("process");
     let text = std::fs::read_to_string(&path).unwrap();
-    let mut state: Value = serde_json::from_str(&text).unwrap();
-    state["start_time"] = json!(state["start_time"].as_u64().unwrap() + 1);
-    std::fs::write(&path, state.to_string()).unwrap();
+    let (pid, start_time) = text.trim_end().split_once(' ').unwrap();
+    let later = start_time.parse::<u64>().unwrap() + 1;
+    std::fs::write(&path, format!("{pid} {later}\n")).unwrap();
     assert_eq!(bundle.status(&id), "stopped");
     assert!(
         bundle
@@ -351,4 +351,28 @@ fn errors_go_to_the_log_as_json_and_to_stderr() {
     assert_eq!(line["level"], "error");
     assert_eq!(line["msg"], "container \"nobody\" does not exist");
     assert!(line["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_creation_that_is_killed_takes_its_process_with_it() {
+    let mut bundle = Bundle::sleeping();
+    // The hook holds the creation at a point where the process exists.
+    bundle.config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 20"]}]});
+    bundle.save();
+    let id = bundle.id();
+    let mut create = bundle.command(&["create", &id]).spawn().unwrap();
+    let file = bundle.store().join(&id).join("process");
+    let pid: i32 = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        match text.split_once(' ') {
+            Some((pid, _)) => break pid.parse().unwrap(),
+            None => std::thread::yield_now(),
+        }
+    };
+    create.kill().unwrap();
+    create.wait().unwrap();
+    wait_for_end(pid);
+    assert_eq!(bundle.status(&id), "stopped");
+    bundle.wharf(&["delete", &id]).out();
 }

@@ -19,6 +19,7 @@ mod process;
 mod sandbox;
 mod support;
 mod terminal;
+mod unified;
 
 /// A file that no `mod` line names would never run.
 #[test]

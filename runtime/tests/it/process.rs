@@ -288,3 +288,31 @@ fn an_environment_that_is_too_long_is_the_kernels_error() {
     let refusal = bundle.run().refusal();
     assert!(refusal.contains("argument list too long"), "{refusal}");
 }
+
+#[test]
+fn sockets_of_a_service_manager_are_handed_on() {
+    let bundle = Bundle::shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3");
+    bundle.save();
+    std::fs::write(bundle.path().join("note"), "a socket's stand-in").unwrap();
+    let line = format!(
+        "exec {} --root {} run {} 3<note",
+        env!("CARGO_BIN_EXE_wharf-runtime"),
+        bundle.store().display(),
+        bundle.id()
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &line])
+        .current_dir(bundle.path())
+        .env("LISTEN_FDS", "1");
+    assert_eq!(
+        String::from_utf8_lossy(&shell.output().unwrap().stdout),
+        "1 1\na socket's stand-in"
+    );
+    let mut wrong = bundle.command(&["run", &bundle.id()]);
+    let wrong = wrong.env("LISTEN_FDS", "-1").output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("LISTEN_FDS"),
+        "{wrong:?}"
+    );
+}

@@ -140,3 +140,53 @@ fn cve_2025_52565_a_link_at_dev_console_is_not_followed() {
         "{refusal}"
     );
 }
+
+/// Runs a command with both ends of its streams on a terminal of the test's own.
+fn on_a_terminal(mut command: std::process::Command) -> (OwnedFd, std::process::Child) {
+    use rustix::{
+        pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+        termios::{Winsize, tcsetwinsize},
+    };
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+    tcsetwinsize(
+        &master,
+        Winsize {
+            ws_row: 33,
+            ws_col: 77,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        },
+    )
+    .unwrap();
+    command
+        .stdin(slave.try_clone().unwrap())
+        .stdout(slave.try_clone().unwrap())
+        .stderr(slave);
+    (master, command.spawn().unwrap())
+}
+
+#[test]
+fn run_in_the_foreground_joins_the_callers_terminal() {
+    let mut bundle = Bundle::shell("tty; stty size; read line; echo read $line; exit 5");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.save();
+    let (master, mut run) = on_a_terminal(bundle.command(&["run", &bundle.id()]));
+    rustix::io::write(&master, b"words\r").unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(5));
+    let text = shown(master);
+    // The echo of what was typed comes first or later, as the two sides get to it.
+    assert!(text.contains("/dev/pts/0\r\n33 77\r\n"), "{text:?}");
+    assert!(text.ends_with("read words\r\n"), "{text:?}");
+}
+
+#[test]
+fn exec_in_the_foreground_joins_the_callers_terminal() {
+    let bundle = Bundle::sleeping();
+    let id = bundle.start();
+    let (master, mut exec) = on_a_terminal(bundle.command(&["exec", "-t", &id, "sh", "-c", "tty; exit 6"]));
+    assert_eq!(exec.wait().unwrap().code(), Some(6));
+    assert_eq!(shown(master), "/dev/pts/0\r\n");
+}
