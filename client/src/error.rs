@@ -19,6 +19,8 @@ pub enum Kind {
     BadFlag,
     /// A wrong number of arguments, an unknown command, a malformed name: the user's.
     BadArguments,
+    /// A template of `--format` that cannot be read.
+    BadTemplate,
     /// Something named does not exist.
     NotFound,
     /// A name is taken, or a thing is still in use.
@@ -85,6 +87,12 @@ impl Error {
         Self::new(Kind::System, doing.to_string()).because(cause)
     }
 
+    /// The same error as another kind.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Adds the error that led to this one.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
@@ -121,6 +129,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::BadFlag | Kind::CannotStart => 125,
+            Kind::BadTemplate => 64,
             Kind::CannotInvoke => 126,
             Kind::NoSuchProgram => 127,
             Kind::Interrupted => 130,

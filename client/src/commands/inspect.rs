@@ -110,7 +110,9 @@ fn print_all(
     match format {
         Some(format) => {
             for value in &described {
-                app.output.line(&template::render_one(format, value)?)?;
+                let rendered = template::render_one(format, value);
+                app.output.line(rendered.as_deref().unwrap_or_default())?;
+                rendered?;
             }
             if described.is_empty() {
                 app.output.line("")?;

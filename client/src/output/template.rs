@@ -19,7 +19,8 @@ pub fn render_one(format: &str, object: &Json) -> Result<String> {
     if format == "json" {
         return Ok(object.to_string());
     }
-    execute(&compile(format)?, object)
+    let template = compile(format).map_err(|error| error.of_kind(Kind::BadTemplate))?;
+    execute(&template, format, object)
 }
 
 /// Renders rows of a list: `json`, `table`, `table TEMPLATE` (with a header) or a template a row.
@@ -32,7 +33,7 @@ pub fn render_rows(format: &str, default_table: &str, columns: &[Column], rows: 
     let Some(body) = format.strip_prefix("table") else {
         let template = compile(format)?;
         for row in rows {
-            text.push_str(&execute(&template, row)?);
+            text.push_str(&execute(&template, format, row)?);
             text.push('\n');
         }
         return Ok(text);
@@ -48,10 +49,14 @@ pub fn render_rows(format: &str, default_table: &str, columns: &[Column], rows: 
         .map(|(key, header)| ((*key).to_owned(), Json::from(*header)))
         .collect();
     // A header cell is a text whatever function the template calls on it.
-    text.push_str(&execute(&compile(&without_json(body))?, &Json::Object(header))?);
+    text.push_str(&execute(
+        &compile(&without_json(body))?,
+        body,
+        &Json::Object(header),
+    )?);
     for row in rows {
         text.push('\n');
-        text.push_str(&execute(&template, row)?);
+        text.push_str(&execute(&template, body, row)?);
     }
     Ok(table::align(&text))
 }
@@ -112,10 +117,36 @@ fn compile(text: &str) -> Result<Template> {
         .map_err(|cause| Error::new(Kind::BadArguments, "template parsing error").because(cause))
 }
 
-fn execute(template: &Template, object: &Json) -> Result<String> {
-    template
-        .execute_to_string(&from_json(object))
-        .map_err(|cause| Error::new(Kind::BadArguments, "template parsing error").because(cause))
+fn execute(template: &Template, source: &str, object: &Json) -> Result<String> {
+    template.execute_to_string(&from_json(object)).map_err(|cause| {
+        let wrong = |text: String| Error::new(Kind::BadArguments, format!("template parsing error: {text}"));
+        match &cause {
+            TemplateError::MissingKey { key } => wrong(format!(
+                "template: :{}: executing \"\" at <{}>: map has no entry for key \"{key}\"",
+                place(source, key),
+                node(source, key)
+            )),
+            other => wrong(other.to_string()),
+        }
+    })
+}
+
+/// Where a template first asks for a key: Go's line and column.
+fn place(source: &str, key: &str) -> String {
+    let at = source.find(&node(source, key)).unwrap_or(0);
+    let before = source.get(..at).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    format!("{}:{}", before.matches('\n').count() + 1, at - line_start)
+}
+
+/// The whole chain of fields that a template first asks for a key with: `.Config.Nope`.
+fn node(source: &str, key: &str) -> String {
+    let field = format!(".{key}");
+    let at = source.find(&field).unwrap_or(0);
+    let before = source.get(..at).unwrap_or_default();
+    let chain = before
+        .trim_end_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.');
+    format!("{}{field}", before.get(chain.len()..).unwrap_or_default())
 }
 
 fn one<'a>(values: &'a [Value], name: &str) -> Result<&'a Value, TemplateError> {
@@ -205,13 +236,15 @@ mod tests {
         );
         assert_eq!(render_one("{{json .Tags}}", &object).unwrap(), "[\"x\",\"y\"]");
         assert_eq!(render_one("json", &object).unwrap(), object.to_string());
-        assert!(render_one("{{.Nope}}", &object).is_err());
-        assert!(
-            render_one("{{", &object)
+        assert_eq!(
+            render_one("{{.Name}} {{.Nope}}", &object)
                 .unwrap_err()
-                .to_string()
-                .starts_with("template parsing error")
+                .to_string(),
+            "template parsing error: template: :1:12: executing \"\" at <.Nope>: map has no entry for key \"Nope\""
         );
+        let error = render_one("{{", &object).unwrap_err();
+        assert!(error.to_string().starts_with("template parsing error"), "{error}");
+        assert_eq!(error.exit_code(), 64);
     }
 
     #[test]
