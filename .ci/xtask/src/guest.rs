@@ -51,6 +51,14 @@ TTYPath=/dev/ttyS0
 WantedBy=multi-user.target
 ";
 
+/// Makes the root a disk. No getty may hang up the console that the walk writes to.
+const LINES: &str = "\
+    mkdir -p root/etc/systemd/system/multi-user.target.wants && \
+    ln -s ../walk.service root/etc/systemd/system/multi-user.target.wants/ && \
+    ln -s /dev/null root/etc/systemd/system/serial-getty@ttyS0.service && \
+    cp root/boot/vmlinuz-* kernel && cp root/boot/initrd.img-* initrd && \
+    mke2fs -q -t ext4 -d root part 3G && rm -rf root && mv part disk";
+
 const FSTAB: &str = "/dev/vda / ext4 defaults 0 1\n/dev/vdb /wharf ext4 defaults 0 2\n";
 
 /// Makes the disks and runs the guest to its end. Without a folder of programs the release
@@ -87,7 +95,7 @@ fn system(cache: &Path) -> Result<PathBuf> {
         "mmdebstrap --mode=root --variant=minbase --include={PACKAGES} {} root",
         roots::suite()?
     );
-    let made_of = [&typed, UNIT, FSTAB].concat();
+    let made_of = [&typed, UNIT, FSTAB, LINES].concat();
     let kept = cache.join(install::fingerprint(made_of.as_bytes()));
     if kept.join("disk").exists() {
         return Ok(kept);
@@ -103,12 +111,7 @@ fn system(cache: &Path) -> Result<PathBuf> {
     put(&root, "etc/systemd/system/walk.service", UNIT)?;
     put(&root, "etc/hostname", "guest\n")?;
     fs::create_dir_all(root.join("wharf")).context("cannot make the guest's /wharf")?;
-    let lines = "\
-        mkdir -p root/etc/systemd/system/multi-user.target.wants && \
-        ln -s ../walk.service root/etc/systemd/system/multi-user.target.wants/ && \
-        cp root/boot/vmlinuz-* kernel && cp root/boot/initrd.img-* initrd && \
-        mke2fs -q -t ext4 -d root part 3G && rm -rf root && mv part disk";
-    roots::apart(lines, &making)?;
+    roots::apart(LINES, &making)?;
     fs::rename(&making, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
     Ok(kept)
 }

@@ -36,7 +36,6 @@ pub const FOR_TESTS: &[&str] = &[
     "busybox-static",
     "mmdebstrap",
     // other people's clients and runtimes
-    "buildah",
     "podman",
     "runc",
     "skopeo",
@@ -44,6 +43,7 @@ pub const FOR_TESTS: &[&str] = &[
     "postgresql",
     // file systems that lose power, faults at system calls
     "e2fsprogs",
+    "mount",
     "strace",
     "util-linux",
     // networks, and a look at them from outside
