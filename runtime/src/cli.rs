@@ -58,10 +58,7 @@ pub enum Command {
     },
     Pause(ContainerId),
     Resume(ContainerId),
-    Update {
-        id: ContainerId,
-        resources: PathBuf,
-    },
+    Update(Box<UpdateOptions>),
     Features,
     Spec {
         bundle: Option<PathBuf>,
@@ -96,6 +93,17 @@ pub struct RunOptions {
     pub detach: bool,
     /// Keep the container when it has ended.
     pub keep: bool,
+}
+
+/// Options of `update`.
+#[derive(Debug)]
+pub struct UpdateOptions {
+    /// The container's id.
+    pub id: ContainerId,
+    /// A file in the form of `linux.resources`; `-` is stdin. The others are for want of it.
+    pub resources: Option<PathBuf>,
+    /// Limits by the name of their option, as they were given.
+    pub limits: Vec<(&'static str, String)>,
 }
 
 /// Options of `exec`.
@@ -143,7 +151,6 @@ const GLOBAL: &[Known] = &[
     ("debug", None, false),
     ("systemd-cgroup", None, false),
     ("rootless", None, true),
-    ("criu", None, true),
     ("version", Some('v'), false),
     ("help", Some('h'), false),
 ];
@@ -179,6 +186,24 @@ const EXEC: &[Known] = &[
     ("cgroup", None, true),
 ];
 
+const UPDATE: &[Known] = &[
+    ("resources", Some('r'), true),
+    ("memory", None, true),
+    ("memory-swap", None, true),
+    ("memory-reservation", None, true),
+    ("cpu-share", None, true),
+    ("cpu-quota", None, true),
+    ("cpu-period", None, true),
+    ("cpu-burst", None, true),
+    ("cpu-idle", None, true),
+    ("cpu-rt-runtime", None, true),
+    ("cpu-rt-period", None, true),
+    ("cpuset-cpus", None, true),
+    ("cpuset-mems", None, true),
+    ("pids-limit", None, true),
+    ("blkio-weight", None, true),
+];
+
 /// Reads the command line, without the program's name.
 ///
 /// # Errors
@@ -205,6 +230,14 @@ pub fn parse(arguments: &[OsString]) -> Result<Invocation, Error> {
             "--systemd-cgroup: the systemd driver is not supported yet".to_owned(),
         ));
     }
+    if let Some(other) = options
+        .value("rootless")
+        .filter(|value| !matches!(*value, "auto" | "false"))
+    {
+        return Err(Error::Usage(format!(
+            "--rootless: {other:?} is not supported yet, auto and false are"
+        )));
+    }
     let global = Global {
         root: options.path("root"),
         log: options
@@ -230,7 +263,7 @@ fn options_of(name: &str) -> Result<&'static [Known], Error> {
         "kill" => &[("all", Some('a'), false)],
         "delete" => &[("force", Some('f'), false)],
         "list" | "ps" => &[("format", Some('f'), true), ("quiet", Some('q'), false)],
-        "update" => &[("resources", Some('r'), true)],
+        "update" => UPDATE,
         "spec" => &[("bundle", Some('b'), true), ("rootless", None, false)],
         "start" | "state" | "pause" | "resume" | "features" | "help" | "version" => &[],
         "events" | "checkpoint" | "restore" => {
@@ -315,12 +348,7 @@ fn resolve(name: &str, options: &Options, words: &[String]) -> Result<Command, E
         }
         "pause" => Command::Pause(id()?),
         "resume" => Command::Resume(id()?),
-        "update" => {
-            let resources = options.path("resources").ok_or_else(|| {
-                Error::Usage("update: only --resources FILE (- is stdin) is supported yet".to_owned())
-            })?;
-            Command::Update { id: id()?, resources }
-        }
+        "update" => Command::Update(Box::new(update(options, id()?))),
         "features" => Command::Features,
         "spec" if options.switch("rootless") => {
             return Err(Error::Usage("spec: --rootless is not supported yet".to_owned()));
@@ -348,6 +376,20 @@ fn create(name: &str, options: &Options, id: ContainerId) -> Result<CreateOption
         no_pivot: options.switch("no-pivot"),
         no_new_keyring: options.switch("no-new-keyring"),
     })
+}
+
+fn update(options: &Options, id: ContainerId) -> UpdateOptions {
+    let limits = options
+        .0
+        .iter()
+        .filter(|(name, _)| *name != "resources")
+        .cloned()
+        .collect();
+    UpdateOptions {
+        id,
+        resources: options.path("resources"),
+        limits,
+    }
 }
 
 fn exec(options: &Options, id: ContainerId, words: &[String]) -> Result<ExecOptions, Error> {

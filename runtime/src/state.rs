@@ -151,4 +151,11 @@ mod tests {
         assert!(matches!(letter, 'R' | 'S'), "{letter}");
         assert!(start > 0);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_stat_line_does_harm(stat in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
+            let _ = parse_stat(&stat);
+        }
+    }
 }

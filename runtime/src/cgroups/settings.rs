@@ -1,5 +1,7 @@
 //! `linux.resources` as values of files, written where the controller is.
 
+use rustix::io::Errno;
+
 use super::{Layout, devices, v1, v2, write};
 use crate::{
     error::{Doing, Error},
@@ -43,10 +45,27 @@ pub(crate) fn apply(
 ) -> Result<(), Error> {
     if let Some(resources) = resources {
         check_controllers(layout, resources)?;
-        for setting in v1::settings(resources)? {
-            if let Some(hierarchy) = layout.v1(setting.controller) {
-                put(&setting, hierarchy.container_path().join(&setting.file))?;
+        let settings = v1::settings(resources)?;
+        let raises_swap = settings
+            .iter()
+            .any(|setting| setting.file == "memory.memsw.limit_in_bytes");
+        let mut late = None;
+        for setting in &settings {
+            let Some(hierarchy) = layout.v1(setting.controller) else {
+                continue;
+            };
+            match put(setting, hierarchy.container_path().join(&setting.file)) {
+                // Memory alone cannot be raised above memory and swap together: then those come first.
+                Err(Error::System {
+                    errno: Errno::INVAL, ..
+                }) if setting.file == "memory.limit_in_bytes" && raises_swap => {
+                    late = Some((setting, hierarchy));
+                }
+                other => other?,
             }
+        }
+        if let Some((setting, hierarchy)) = late {
+            put(setting, hierarchy.container_path().join(&setting.file))?;
         }
         if let Some(hierarchy) = layout.v2() {
             for setting in v2::settings(resources)? {

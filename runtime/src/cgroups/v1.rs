@@ -55,7 +55,41 @@ pub(super) fn settings(resources: &Resources<'_>) -> Result<Vec<Setting>, Error>
             limit.limit,
         ));
     }
+    for priority in resources.network.iter().flat_map(|network| &network.priorities) {
+        let value = format!("{} {}", &*priority.name, priority.priority);
+        settings.push(Setting::new(
+            "linux.resources.network.priorities",
+            "net_prio",
+            "net_prio.ifpriomap",
+            value,
+        ));
+    }
+    if let Some(class) = resources.network.as_ref().and_then(|network| network.class_id) {
+        settings.push(Setting::new(
+            "linux.resources.network.classID",
+            "net_cls",
+            "net_cls.classid",
+            class,
+        ));
+    }
+    rdma_settings(resources, &mut settings);
     Ok(settings)
+}
+
+/// RDMA's file is the same on both versions.
+pub(super) fn rdma_settings(resources: &Resources<'_>, settings: &mut Vec<Setting>) {
+    for (device, limits) in &resources.rdma {
+        let mut value = device.to_string();
+        for (name, limit) in [
+            ("hca_handle", limits.hca_handles),
+            ("hca_object", limits.hca_objects),
+        ] {
+            if let Some(limit) = limit {
+                value.push_str(&format!(" {name}={limit}"));
+            }
+        }
+        settings.push(Setting::new("linux.resources.rdma", "rdma", "rdma.max", value));
+    }
 }
 
 /// A limit of tasks; 0 asks for as few as can be, which is the program itself.

@@ -7,7 +7,7 @@ use rustix::{fs::Mode, io::Errno};
 use super::{
     Hierarchy, Layout, read,
     settings::Setting,
-    v1::{most_tasks, page_size},
+    v1::{most_tasks, page_size, rdma_settings},
     write,
 };
 use crate::{
@@ -86,6 +86,7 @@ pub(super) fn settings(resources: &Resources<'_>) -> Result<Vec<Setting>, Error>
             limit.limit,
         ));
     }
+    rdma_settings(resources, &mut settings);
     Ok(settings)
 }
 

@@ -73,4 +73,12 @@ fn wrong_lines_are_refused_by_name() {
     assert!(refusal("state ../../etc").starts_with("invalid container id"));
     assert!(refusal("--log-format xml list").contains("xml"));
     assert!(refusal("create --preserve-fds=-1 x").contains("-1"));
+    assert!(refusal("--rootless=true list").contains("--rootless"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_line_is_understood_or_refused(words in proptest::collection::vec("(-{0,2}[a-z=]{0,8})|create|exec|run", 0..6)) {
+        let _ = parse(&words.into_iter().map(OsString::from).collect::<Vec<_>>());
+    }
 }

@@ -43,7 +43,7 @@ pub fn dispatch(command: Command, store: &Store, log: &mut Log) -> Result<u8, Er
         Command::Ps { id, json, arguments } => ps::ps(store, &id, json, &arguments),
         Command::Pause(id) => pause::pause(store, &id),
         Command::Resume(id) => pause::resume(store, &id),
-        Command::Update { id, resources } => update::update(store, &id, &resources),
+        Command::Update(options) => update::update(store, &options),
         Command::Features => features::features(),
         Command::Spec { bundle } => spec::spec(bundle.as_deref()),
         Command::Version => version(),
@@ -68,7 +68,8 @@ usage: wharf-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug
   ps       [--format table|json] ID
   pause    ID
   resume   ID
-  update   --resources FILE|- ID
+  update   --resources FILE|- ID, or [--memory N] [--memory-swap N] [--memory-reservation N] [--cpu-share N]
+           [--cpu-quota N] [--cpu-period N] [--cpuset-cpus L] [--cpuset-mems L] [--pids-limit N] [--blkio-weight N] ID
   features
   spec     [--bundle DIR]
 ";

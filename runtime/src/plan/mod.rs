@@ -152,14 +152,6 @@ fn check_version(version: &str) -> Result<(), Error> {
 /// Refuses what is read but not carried out.
 fn refuse_unbuilt(spec: &Spec<'_>) -> Result<(), Error> {
     let Some(linux) = &spec.linux else { return Ok(()) };
-    let network = linux
-        .resources
-        .as_ref()
-        .is_some_and(|resources| resources.network.is_some());
-    let rdma = linux
-        .resources
-        .as_ref()
-        .is_some_and(|resources| !resources.rdma.is_empty());
     let unbuilt = [
         ("linux.netDevices", !linux.net_devices.is_empty()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
@@ -171,8 +163,6 @@ fn refuse_unbuilt(spec: &Spec<'_>) -> Result<(), Error> {
                 .as_deref()
                 .is_some_and(|label| !label.is_empty()),
         ),
-        ("linux.resources.network", network),
-        ("linux.resources.rdma", rdma),
     ];
     match unbuilt.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(Error::refused(*field, "not supported yet")),

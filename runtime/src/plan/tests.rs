@@ -161,3 +161,26 @@ fn a_path_is_cleaned_by_its_text() {
         assert_eq!(mounts::inside("", path).unwrap().to_str().unwrap(), clean);
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_path_of_a_bundle_leads_above_the_root(path in "[./a-c\u{e9}]{0,40}") {
+        if let Ok(clean) = mounts::inside("", &path) {
+            let clean = clean.into_string().unwrap();
+            let plain = clean.split('/').all(|part| part != ".." && !part.is_empty());
+            proptest::prop_assert!(plain && (clean == "." || clean.split('/').all(|part| part != ".")));
+        }
+    }
+
+    #[test]
+    fn a_config_changed_anywhere_is_planned_or_refused(at in 0..400_usize, byte in proptest::num::u8::ANY) {
+        let mut text = BUNDLE.replace('\n', "").into_bytes();
+        let at = at % text.len();
+        text[at] = byte;
+        if let Ok(text) = String::from_utf8(text)
+            && let Ok(spec) = serde_json::from_str::<Spec<'_>>(&text)
+        {
+            let _ = plan(&spec, "x".parse().unwrap(), Path::new("/b"));
+        }
+    }
+}

@@ -9,7 +9,7 @@ use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior, setsid},
+    process::{DumpableBehavior, Pid, PidfdFlags, chroot, fchdir, pidfd_open, set_dumpable_behavior, setsid},
     thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
 };
 
@@ -59,6 +59,7 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
         .alive()
         .ok_or_else(|| Error::State("container not running".to_owned()))?;
     let differing = differing(init)?;
+    let root = root_of(init, differing)?;
     let entrance = Entrance::open(&joining.record.layout)?;
     let console = Console::open(joining.console_socket, process.terminal, joining.foreground)?;
     let (ours, theirs) = socketpair(
@@ -76,21 +77,24 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
     }
     match sys::clone3(0, entrance.v2.as_ref().map(AsFd::as_fd)).doing(|| "make the process")? {
         Side::Child => {
-            let failure = run(
-                joining,
-                &entrance,
-                differing & !flag::PID,
-                pidfd.as_fd(),
-                console.child_end(),
-                &theirs,
-            );
+            let way = Way {
+                entrance: &entrance,
+                namespaces: differing & !flag::PID,
+                container: pidfd.as_fd(),
+                root: root.as_ref().map(AsFd::as_fd),
+                console: console.child_end(),
+            };
+            let failure = run(joining, &way, &theirs);
             tell(&theirs, Message::Failed(failure));
             sys::exit_now(1)
         }
         Side::Parent { pid, pidfd } => {
             drop(theirs);
-            set_oom_score(process.oom_score_adj, pid)?;
-            match listen(joining, &ours).and_then(|()| console.master()) {
+            let scored = set_oom_score(process.oom_score_adj, pid);
+            match scored
+                .and_then(|()| listen(joining, &ours))
+                .and_then(|()| console.master())
+            {
                 Ok(master) => Ok(Started { pid, pidfd, master }),
                 Err(error) => {
                     let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
@@ -144,15 +148,32 @@ fn listen(joining: &Joining<'_>, socket: &OwnedFd) -> Result<(), Error> {
     }
 }
 
-/// The child's way in; comes back only with a failure.
-fn run(
-    joining: &Joining<'_>,
-    entrance: &Entrance,
+/// What leads the child into the container.
+struct Way<'a> {
+    entrance: &'a Entrance,
+    /// Flags of the namespaces to join.
     namespaces: u64,
-    container: BorrowedFd<'_>,
-    console: Option<BorrowedFd<'_>>,
-    socket: &OwnedFd,
-) -> Failure {
+    /// The container's first process.
+    container: BorrowedFd<'a>,
+    /// The container's root, where no mount namespace leads there.
+    root: Option<BorrowedFd<'a>>,
+    console: Option<BorrowedFd<'a>>,
+}
+
+/// The root of a container that shares the host's mount namespace: joining would leave it at the host's root.
+fn root_of(pid: Pid, differing: u64) -> Result<Option<OwnedFd>, Error> {
+    if differing & flag::MOUNT != 0 {
+        return Ok(None);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = format!("/proc/{}/root", pid.as_raw_nonzero());
+    openat(CWD, path, flags, Mode::empty())
+        .map(Some)
+        .doing(|| "open the container's root")
+}
+
+/// The child's way in; comes back only with a failure.
+fn run(joining: &Joining<'_>, way: &Way<'_>, socket: &OwnedFd) -> Failure {
     let runnable = Runnable {
         process: joining.process,
         capabilities: joining.capabilities,
@@ -162,8 +183,7 @@ fn run(
         kept: vec![socket.as_fd()],
         limits_set: false,
     };
-    let entered = enter(joining, entrance, namespaces, container, console);
-    match entered.and_then(|()| program::become_user(&runnable)) {
+    match enter(joining, way).and_then(|()| program::become_user(&runnable)) {
         Err(failure) => failure,
         Ok(found) => {
             tell(socket, Message::Reached(Stage::Ready));
@@ -172,21 +192,19 @@ fn run(
     }
 }
 
-fn enter(
-    joining: &Joining<'_>,
-    entrance: &Entrance,
-    namespaces: u64,
-    container: BorrowedFd<'_>,
-    console: Option<BorrowedFd<'_>>,
-) -> Result<(), Failure> {
-    entrance.join_v1().during(Phase::JoinCgroup)?;
-    if namespaces != 0 {
-        let flags = u32::try_from(namespaces).unwrap_or(0);
-        move_into_thread_name_spaces(container, ThreadNameSpaceType::from_bits_retain(flags))
+fn enter(joining: &Joining<'_>, way: &Way<'_>) -> Result<(), Failure> {
+    way.entrance.join_v1().during(Phase::JoinCgroup)?;
+    if way.namespaces != 0 {
+        let flags = u32::try_from(way.namespaces).unwrap_or(0);
+        move_into_thread_name_spaces(way.container, ThreadNameSpaceType::from_bits_retain(flags))
             .during(Phase::JoinNamespace)?;
     }
-    if namespaces & flag::USER != 0 {
+    if way.namespaces & flag::USER != 0 {
         become_root().during(Phase::BecomeRoot)?;
+    }
+    if let Some(root) = way.root {
+        fchdir(root).during(Phase::Pivot)?;
+        chroot(c".").during(Phase::Pivot)?;
     }
     setsid().during(Phase::Session)?;
     if !joining.no_new_keyring {
@@ -196,19 +214,16 @@ fn enter(
             Err(errno) => return Err(errno).during(Phase::Keyring),
         }
     }
-    if let Some(console) = console {
-        let root = openat(
-            CWD,
-            c"/",
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .during(Phase::Console)?;
-        let devpts = pty::devpts_inside(root.as_fd()).during(Phase::Console)?;
-        let size = joining.process.console_size;
-        let terminal = pty::open(devpts.as_fd(), size).during(Phase::Console)?;
-        pty::send(console, &terminal.master).during(Phase::ConsoleSend)?;
-        pty::take(&terminal.slave).during(Phase::Console)?;
-    }
-    Ok(())
+    let Some(console) = way.console else { return Ok(()) };
+    let root = openat(
+        CWD,
+        c"/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during(Phase::Console)?;
+    let devpts = pty::devpts_inside(root.as_fd()).during(Phase::Console)?;
+    let terminal = pty::open(devpts.as_fd(), joining.process.console_size).during(Phase::Console)?;
+    pty::send(console, &terminal.master).during(Phase::ConsoleSend)?;
+    pty::take(&terminal.slave).during(Phase::Console)
 }

@@ -63,6 +63,8 @@ pub(crate) fn of_process(field: &str, process: &ProcessPlan, failure: Failure) -
     let doing = match failure.phase {
         Phase::JoinNamespace => "join the container's namespaces".to_owned(),
         Phase::JoinCgroup => "join the container's cgroup".to_owned(),
+        Phase::BecomeRoot => "become root of the container's user namespace".to_owned(),
+        Phase::Pivot => "enter the container's root".to_owned(),
         Phase::Session => "start a session".to_owned(),
         Phase::Keyring => "start a session keyring".to_owned(),
         Phase::Console => format!("{field}.terminal: make the terminal"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{Text, nullable};
 
@@ -29,11 +29,11 @@ pub struct Resources<'a> {
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub hugepage_limits: Vec<HugepageLimit<'a>>,
     /// Class and priorities of packets.
-    #[serde(default)]
-    pub network: Option<IgnoredAny>,
-    /// RDMA.
+    #[serde(borrow, default)]
+    pub network: Option<Network<'a>>,
+    /// RDMA, by device.
     #[serde(borrow, default, deserialize_with = "nullable")]
-    pub rdma: BTreeMap<Text<'a>, IgnoredAny>,
+    pub rdma: BTreeMap<Text<'a>, Rdma>,
     /// Files of the v2 cgroup, by name, written as they are.
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub unified: BTreeMap<Text<'a>, Text<'a>>,
@@ -150,4 +150,34 @@ pub struct HugepageLimit<'a> {
     pub page_size: Text<'a>,
     /// Bytes.
     pub limit: u64,
+}
+
+/// Class and priorities of packets.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Network<'a> {
+    /// Class of the packets.
+    #[serde(rename = "classID")]
+    pub class_id: Option<u32>,
+    /// Priorities by network device.
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    pub priorities: Vec<InterfacePriority<'a>>,
+}
+
+/// The priority on one network device.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InterfacePriority<'a> {
+    /// The device.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Its priority.
+    pub priority: u32,
+}
+
+/// Limits of one RDMA device.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the specification's own words")]
+pub struct Rdma {
+    pub hca_handles: Option<u32>,
+    pub hca_objects: Option<u32>,
 }

@@ -86,6 +86,52 @@ fn update_changes_limits_from_a_file_and_from_stdin() {
 }
 
 #[test]
+fn update_changes_single_limits() {
+    let bundle = Bundle::sleeping();
+    let id = bundle.start();
+    bundle
+        .wharf(&[
+            "update",
+            "--memory",
+            "64M",
+            "--pids-limit",
+            "45",
+            "--cpuset-cpus",
+            "0",
+            &id,
+        ])
+        .out();
+    assert_eq!(
+        value(&bundle, &id, "memory", "memory.limit_in_bytes", "memory.max"),
+        "67108864"
+    );
+    assert_eq!(value(&bundle, &id, "pids", "pids.max", "pids.max"), "45");
+    assert_eq!(value(&bundle, &id, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    bundle
+        .wharf(&["update", "--memory", "128M", "--memory-swap", "256M", &id])
+        .out();
+    bundle
+        .wharf(&["update", "--memory", "512M", "--memory-swap=1G", &id])
+        .out();
+    assert_eq!(
+        value(&bundle, &id, "memory", "memory.limit_in_bytes", "memory.max"),
+        "536870912"
+    );
+    assert!(
+        bundle
+            .wharf(&["update", "--memory", "much", &id])
+            .refusal()
+            .contains("--memory: \"much\"")
+    );
+    assert!(
+        bundle
+            .wharf(&["update", &id])
+            .refusal()
+            .contains("no limit is named")
+    );
+}
+
+#[test]
 fn the_limit_of_tasks_holds() {
     let mut bundle = Bundle::shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done 2>&1; true");
     bundle.config["linux"]["resources"] = json!({"pids": {"limit": 4}});
@@ -128,12 +174,12 @@ fn a_controller_that_the_machine_lacks_is_named() {
     assert!(refusal.contains("hugetlb"), "{refusal}");
     bundle.config["linux"]["resources"] = json!({"hugepageLimits": [{"pageSize": "../x", "limit": 0}]});
     assert!(bundle.run().refusal().contains("no page size"));
-    bundle.config["linux"]["resources"] = json!({"rdma": {"mlx5": {}}});
+    bundle.config["linux"]["resources"] = json!({"rdma": {"mlx5": {"hcaHandles": 2}}});
     assert!(
         bundle
             .run()
             .refusal()
-            .contains("linux.resources.rdma: not supported yet")
+            .contains("linux.resources.rdma: this machine has no rdma controller")
     );
     bundle.config["linux"]["resources"] = json!({"memory": {"limit": -5}});
     let refusal = bundle.run().refusal();

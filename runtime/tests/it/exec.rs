@@ -165,3 +165,29 @@ fn exec_sees_no_descriptor_of_the_runtime() {
         "0\n1\n2\n3\n"
     );
 }
+
+#[test]
+fn exec_stays_inside_the_root_of_a_container_without_a_mount_namespace() {
+    let mut bundle = Bundle::sleeping();
+    bundle.config["linux"] = json!({"namespaces": [{"type": "pid"}]});
+    bundle.config["mounts"] = json!([]);
+    bundle.config.as_object_mut().unwrap().remove("hostname");
+    let id = bundle.start();
+    assert_eq!(
+        bundle.wharf(&["exec", &id, "ls", "/"]).out(),
+        "bin\ndev\netc\nproc\nroot\nsys\ntmp\n"
+    );
+}
+
+#[test]
+fn exec_stays_inside_a_root_that_was_moved() {
+    let bundle = Bundle::sleeping();
+    bundle.save();
+    let id = bundle.id();
+    bundle.wharf(&["create", "--no-pivot", &id]).out();
+    bundle.wharf(&["start", &id]).out();
+    assert_eq!(
+        bundle.wharf(&["exec", &id, "ls", "/"]).out(),
+        "bin\ndev\netc\nproc\nroot\nsys\ntmp\n"
+    );
+}

@@ -195,3 +195,10 @@ fn host_and_domain_names_are_set() {
     bundle.config["domainname"] = json!("example.org");
     assert_eq!(bundle.run().out(), "web-1\nexample.org\n");
 }
+
+#[test]
+fn sysctls_are_set_from_a_user_namespace_too() {
+    let mut bundle = with_user_namespace("cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/shmmni");
+    bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ip_default_ttl": "78", "kernel.shmmni": "1235"});
+    assert_eq!(bundle.run().out(), "78\n1235\n");
+}
