@@ -249,22 +249,14 @@ impl Repo {
             upload,
             lease: self.lease(),
         };
-        match self.metadata.commit_blob(commit).await {
-            Ok(committed) => {
-                if committed.redundant {
-                    // It is on the list of dead objects until it is gone, so a failure here is made good later.
-                    if self.blobs.delete(&stored.key).await.is_ok() {
-                        self.metadata.forget_object(&object_key).await?;
-                    }
-                }
-                Ok(())
-            }
-            Err(error @ (metadata::Error::UploadUnknown | metadata::Error::UploadBusy)) => {
-                self.blobs.delete(&stored.key).await?;
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
+        // After an error the object stays: whoever took the session over may have committed this very one, and a commit
+        // whose answer was lost may have happened.
+        let committed = self.metadata.commit_blob(commit).await?;
+        // A redundant object is on the list of the dead until it is gone, so a failure here is made good later.
+        if committed.redundant && self.blobs.delete(&stored.key).await.is_ok() {
+            let _ = self.metadata.forget_object(&object_key).await;
         }
+        Ok(())
     }
 }
 
