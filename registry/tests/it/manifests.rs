@@ -435,3 +435,15 @@ async fn four_mib_are_taken_and_more_is_413_before_the_body_is_read() {
             .contains("limits.manifest_bytes")
     );
 }
+
+#[tokio::test]
+async fn nothing_is_compressed_on_the_fly() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = admin.push_image("a/b", "t", "1").await;
+    for path in ["/v2/a/b/manifests/t", "/v2/a/b/tags/list", "/v2/_catalog"] {
+        let answer = answer(admin.ask("GET", path).header("accept-encoding", "gzip, br, zstd")).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{path}");
+    }
+    assert_eq!(admin.get("/v2/a/b/manifests/t").await.body, pushed);
+}
