@@ -215,6 +215,11 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
         .build()
         .map_err(|error| Error::io("start the async runtime", error))?;
     let result = runtime.block_on(execute(command, &app));
+    if let Err(error) = &result
+        && app.debug
+    {
+        app.output.note(&format!("{error:#?}"));
+    }
     // A blocked thread (a read of a terminal, a lock) must not keep an interrupted command alive.
     runtime.shutdown_background();
     result

@@ -10,7 +10,6 @@ pub(crate) enum Arguments {
     /// So many or fewer.
     AtMost(usize),
     /// So many or more; from the first one on, nothing is a flag of ours.
-    #[allow(dead_code, reason = "run and exec, which need it, land beside this")]
     Program(usize),
 }
 

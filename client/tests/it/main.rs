@@ -7,6 +7,8 @@
 )]
 
 mod crash_points;
+mod help;
 mod hostile_registry;
 mod images;
+mod real_registry;
 mod support;

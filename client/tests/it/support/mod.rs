@@ -2,4 +2,5 @@
 
 pub(crate) mod image;
 pub(crate) mod registry;
+pub(crate) mod server;
 pub(crate) mod wharf;
