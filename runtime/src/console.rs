@@ -2,8 +2,6 @@
 //! in the foreground was started from.
 
 use std::{
-    io::IoSliceMut,
-    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -12,18 +10,18 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-        recvmsg, socketpair,
-    },
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
     stdio::{stdin, stdout},
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
 };
 
 use crate::{
     error::{Doing, Error},
+    handover,
     process::{Caught, exit_code},
-    pty, sys,
+    pty,
+    spec::process::ConsoleSize,
+    sys,
 };
 
 /// Where the master goes.
@@ -79,24 +77,19 @@ impl Console {
             return Ok(None);
         };
         drop(theirs);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut name = [0; 64];
-        let received = recvmsg(
-            &ours,
-            &mut [IoSliceMut::new(&mut name)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        );
-        received.doing(|| "receive the terminal")?;
-        let found = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        found
+        handover::receive(ours.as_fd())
             .map(Some)
-            .ok_or_else(|| Error::Other("receive the terminal: none came".to_owned()))
+            .doing(|| "receive the terminal")
     }
+}
+
+/// The size of the terminal that this process was started from.
+pub(crate) fn own_size() -> Option<ConsoleSize> {
+    let size = tcgetwinsize(stdin()).ok()?;
+    Some(ConsoleSize {
+        height: size.ws_row,
+        width: size.ws_col,
+    })
 }
 
 /// The caller's terminal in raw mode, and as it was when this goes.

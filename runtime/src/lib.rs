@@ -19,6 +19,7 @@ pub mod commands;
 mod console;
 pub mod error;
 mod files;
+mod handover;
 mod hooks;
 pub mod id;
 pub mod lifecycle;

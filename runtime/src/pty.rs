@@ -1,8 +1,6 @@
 //! The container's terminal: made from a devpts by descriptor, its master sent to the caller.
 
 use std::{
-    io::IoSlice,
-    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -10,10 +8,7 @@ use std::{
 use rustix::{
     fs::{CWD, Mode, OFlags, fstatfs, openat},
     io::Errno,
-    net::{
-        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-        SocketType, connect, sendmsg, socket_with,
-    },
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
     pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -136,21 +131,4 @@ pub(crate) fn short_address(folder: &OwnedFd, name: impl AsRef<Path>) -> Result<
             .join(folder.as_raw_fd().to_string())
             .join(name),
     )
-}
-
-/// Sends the master over the console socket.
-pub(crate) fn send(socket: BorrowedFd<'_>, master: &OwnedFd) -> Result<(), Errno> {
-    let descriptors = [master.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(Errno::NOBUFS);
-    }
-    sendmsg(
-        socket,
-        &[IoSlice::new(b"/dev/ptmx")],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )
-    .map(drop)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     cgroups::{self, Layout},
     cli::CreateOptions,
-    clock,
+    clock, console,
     error::{Doing, Error},
     files,
     lifecycle::{Folder, Store},
@@ -60,6 +60,9 @@ pub(super) fn make(
         .hand_on_sockets(std::env::var_os("LISTEN_FDS").as_deref())?;
     for warning in &plan.warnings {
         log.write(Level::Warning, warning);
+    }
+    if start == Start::Foreground && plan.process.terminal && plan.process.console_size.is_none() {
+        plan.process.console_size = console::own_size();
     }
     let process = Options {
         console_socket: options.console_socket.clone(),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     cli::ExecOptions,
+    console,
     error::{Doing, Error},
     lifecycle::Store,
     log::{Level, Log},
@@ -45,7 +46,10 @@ pub(super) fn exec(store: &Store, log: &mut Log, options: &ExecOptions) -> Resul
     };
     let asked = asked(options, &spec, file.as_deref())?;
     let mut warnings = Vec::new();
-    let plan = from_process("process", &asked, &mut warnings)?;
+    let mut plan = from_process("process", &asked, &mut warnings)?;
+    if !options.detach && plan.terminal && plan.console_size.is_none() {
+        plan.console_size = console::own_size();
+    }
     warnings
         .iter()
         .for_each(|warning| log.write(Level::Warning, warning));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cgroups::{Entrance, Layout},
-    hooks,
+    handover, hooks,
     plan::{Plan, flag},
     pty, rootfs,
     spec::Hook,
@@ -31,6 +31,8 @@ pub(crate) struct Init<'a> {
     pub(crate) socket: BorrowedFd<'a>,
     /// Namespaces to join: place in the bundle's list, kind, descriptor.
     pub(crate) joins: &'a [(u16, u64, OwnedFd)],
+    /// Whether the user namespace among them is joined already.
+    pub(crate) in_user_namespace: bool,
     /// Where the start is awaited; without one it is not.
     pub(crate) gate: Option<BorrowedFd<'a>>,
     pub(crate) console: Option<BorrowedFd<'a>>,
@@ -80,7 +82,11 @@ fn prepare(init: &Init<'_>) -> Result<program::Found, Failure> {
         (if mapped { Ok(()) } else { Err(Errno::PIPE) }).during(Phase::AwaitMaps)?;
         become_root().during(Phase::BecomeRoot)?;
     }
-    for (index, kind, namespace) in init.joins {
+    if init.in_user_namespace {
+        become_root().during(Phase::BecomeRoot)?;
+    }
+    let user = |kind: u64| kind == flag::USER && init.in_user_namespace;
+    for (index, kind, namespace) in init.joins.iter().filter(|(_, kind, _)| !user(*kind)) {
         join(*kind, namespace).at(Phase::JoinNamespace, *index)?;
         if *kind == flag::USER {
             become_root().during(Phase::BecomeRoot)?;
@@ -178,7 +184,7 @@ fn terminal(
     if init.plan.namespaces.has_mount() && !init.plan.devices.is_empty() {
         pty::mount_console(&terminal, devpts.as_fd(), root).during(Phase::Console)?;
     }
-    pty::send(socket, &terminal.master).during(Phase::ConsoleSend)?;
+    handover::send(socket, &terminal.master, b"/dev/ptmx").during(Phase::ConsoleSend)?;
     Ok(Some(terminal))
 }
 

@@ -25,6 +25,7 @@ use crate::{
     cgroups::Entrance,
     console::Console,
     error::{Doing, Error},
+    handover,
     plan::{KINDS, ProcessPlan, flag},
     pty,
     seccomp::Program,
@@ -224,6 +225,6 @@ fn enter(joining: &Joining<'_>, way: &Way<'_>) -> Result<(), Failure> {
     .during(Phase::Console)?;
     let devpts = pty::devpts_inside(root.as_fd()).during(Phase::Console)?;
     let terminal = pty::open(devpts.as_fd(), joining.process.console_size).during(Phase::Console)?;
-    pty::send(console, &terminal.master).during(Phase::ConsoleSend)?;
+    handover::send(console, &terminal.master, b"/dev/ptmx").during(Phase::ConsoleSend)?;
     pty::take(&terminal.slave).during(Phase::Console)
 }

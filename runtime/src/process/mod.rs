@@ -4,6 +4,7 @@ mod init;
 mod join;
 pub(crate) mod message;
 mod program;
+mod relay;
 mod start;
 mod wait;
 mod words;

@@ -15,6 +15,7 @@ use super::{
     init::{self, Init},
     message::{Message, Stage, go_on, hear},
     program::{Runnable, rlimit},
+    relay::{self, Relay, Relayed},
     words,
 };
 use crate::{
@@ -86,18 +87,15 @@ pub(crate) fn start(
     // Nothing of the container may look into the child while it still has the runtime's memory and descriptors.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "become undumpable")?;
     prepare_time_and_pids(plan, &joins)?;
-    let later = flag::CGROUP | flag::TIME;
-    let side = sys::clone3(
-        plan.namespaces.new & !later,
-        entrance.v2.as_ref().map(AsFd::as_fd),
-    );
-    match side.doing(|| "linux.namespaces: make the container's process")? {
+    let (side, in_user_namespace) = make_child(plan, &entrance, &joins, (&ours, &theirs))?;
+    match side {
         Side::Child => init::run(&Init {
             plan,
             layout: &record.layout,
             entrance: &entrance,
             socket: theirs.as_fd(),
             joins: &joins,
+            in_user_namespace,
             gate: gate.as_ref().map(AsFd::as_fd),
             console: console.child_end(),
             how: how(plan, options),
@@ -130,6 +128,33 @@ pub(crate) fn start(
     }
 }
 
+/// The clone; answers too whether the child is in a joined user namespace already.
+fn make_child(
+    plan: &Plan<'_>,
+    entrance: &Entrance,
+    joins: &[(u16, u64, OwnedFd)],
+    (ours, theirs): (&OwnedFd, &OwnedFd),
+) -> Result<(Side, bool), Error> {
+    // A time namespace is made before, for its offsets; a cgroup namespace after, for its root.
+    let new = plan.namespaces.new & !(flag::CGROUP | flag::TIME);
+    let cgroup = entrance.v2.as_ref().map(AsFd::as_fd);
+    let user = joins.iter().find(|(_, kind, _)| *kind == flag::USER && new != 0);
+    let Some((index, _, namespace)) = user else {
+        let side = sys::clone3(new, cgroup).doing(|| "linux.namespaces: make the container's process")?;
+        return Ok((side, false));
+    };
+    match relay::clone3(&Relay {
+        user: (*index, namespace),
+        new,
+        cgroup,
+        ours,
+        theirs,
+    })? {
+        Relayed::Side(side) => Ok((side, true)),
+        Relayed::Failed(failure) => Err(words::of_init(plan, failure)),
+    }
+}
+
 /// The file system that namespaces are files of.
 const NSFS_MAGIC: u32 = 0x6e73_6673;
 
@@ -147,10 +172,6 @@ fn open_namespaces(plan: &Plan<'_>) -> Result<Vec<(u16, u64, OwnedFd)>, Error> {
         Ok((join.index, join.flag, descriptor))
     });
     let opened: Vec<_> = each.collect::<Result<_, Error>>()?;
-    if opened.iter().any(|(_, kind, _)| *kind == flag::USER) && plan.namespaces.new & !flag::CGROUP != 0 {
-        let why = "joining a user namespace while making others is not supported yet";
-        return Err(Error::refused("linux.namespaces", why));
-    }
     Ok(opened)
 }
 

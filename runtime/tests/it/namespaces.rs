@@ -202,3 +202,46 @@ fn sysctls_are_set_from_a_user_namespace_too() {
     bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ip_default_ttl": "78", "kernel.shmmni": "1235"});
     assert_eq!(bundle.run().out(), "78\n1235\n");
 }
+
+#[test]
+fn a_user_namespace_is_joined_and_the_others_are_made_in_it() {
+    let mut first = with_user_namespace("");
+    first.config["process"]["args"] = json!(["sleep", "1000"]);
+    let id = first.start();
+    let theirs = format!("/proc/{}/ns/user", first.pid(&id));
+    let mut second = Bundle::shell(
+        "id; readlink /proc/self/ns/user; hostname; ps | grep -c .; touch /dev/x && mount -t tmpfs x /tmp && echo owned",
+    );
+    std::fs::set_permissions(second.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+    second.config["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+    second.config["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "user", "path": theirs}));
+    let name = std::fs::read_link(&theirs).unwrap();
+    let out = second.run().out();
+    assert!(
+        out.starts_with(&format!("uid=0(root) gid=0\n{}\nwharf-test\n", name.display())),
+        "{out}"
+    );
+    assert!(
+        out.ends_with("owned\n"),
+        "the new mount namespace belongs to the joined user namespace: {out}"
+    );
+}
+
+#[test]
+fn a_user_namespace_that_is_the_own_one_cannot_be_joined() {
+    let mut bundle = Bundle::new();
+    let own = json!({"type": "user", "path": "/proc/self/ns/user"});
+    bundle.config["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(own);
+    let refusal = bundle.run().refusal();
+    assert!(
+        refusal.contains("linux.namespaces[6].path: join \"/proc/self/ns/user\": invalid argument"),
+        "{refusal}"
+    );
+}
