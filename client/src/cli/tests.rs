@@ -109,3 +109,17 @@ fn help_and_version_are_found_anywhere_before_the_arguments() {
     );
     assert!(matches!(walk(&tree, &["-v"]).unwrap(), Request::Version));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_arguments_make_it_panic(words in proptest::collection::vec("(-{0,2}[a-zA-Z=]{0,8}|--|-|pull|run|images|image|.{0,6})", 0..6)) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let tree = Cli::command();
+        if let Ok(Request::Run { path, arguments }) = walk(&tree, &words)
+            && let Err(error) = tree.clone().try_get_matches_from(arguments)
+        {
+            // Whatever clap refuses has words and a code of ours.
+            proptest::prop_assert!(super::walk::bad_value(&tree, &path, &error).exit_code() != 0);
+        }
+    }
+}

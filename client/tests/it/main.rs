@@ -10,5 +10,7 @@ mod crash_points;
 mod help;
 mod hostile_registry;
 mod images;
+mod pulls;
 mod real_registry;
 mod support;
+mod trust;

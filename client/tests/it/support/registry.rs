@@ -28,13 +28,15 @@ impl Request {
     }
 }
 
-/// An answer; `cut_after` ends the connection after so many bytes of the body.
+/// An answer; `cut_after` ends the connection after so many bytes of the body, `stuck` keeps it open then until
+/// the client goes away.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) cut_after: Option<usize>,
+    pub(crate) stuck: bool,
 }
 
 impl Answer {
@@ -200,6 +202,9 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Request>>, behaviour: &Behaviour) 
                 .unwrap_or(answer.body.len())
                 .min(answer.body.len())];
             writer.write_all(body)?;
+        }
+        if answer.stuck {
+            return std::io::copy(&mut reader, &mut std::io::sink()).map(drop);
         }
         if answer.cut_after.is_some() {
             return Ok(());

@@ -13,6 +13,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts it with more flags.
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
         let wharf = Path::new(env!("CARGO_BIN_EXE_wharf"));
         let program = wharf.with_file_name("wharf-registry");
         if !program.exists() {
@@ -22,6 +27,7 @@ impl Server {
         let mut process = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path().join("data"))
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
