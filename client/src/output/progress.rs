@@ -18,6 +18,7 @@ enum Shown {
     Nothing,
     Lines(Output),
     Bars {
+        output: Output,
         bars: MultiProgress,
         rows: Arc<Mutex<HashMap<String, ProgressBar>>>,
     },
@@ -37,6 +38,7 @@ impl Progress {
             let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             return Self {
                 shown: Shown::Bars {
+                    output: output.clone(),
                     bars,
                     rows: Arc::default(),
                 },
@@ -80,25 +82,34 @@ impl Progress {
         }
     }
 
-    /// Leaves the rows as they are; nothing is redrawn after this.
+    /// Leaves the rows as they are; what is printed after this stands below them.
     pub fn finish(&self) {
-        if let Shown::Bars { rows, .. } = &self.shown {
-            for bar in rows.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                bar.abandon();
-            }
+        let Shown::Bars { output, rows, .. } = &self.shown else {
+            return;
+        };
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        for bar in rows.values() {
+            bar.abandon();
         }
+        if !rows.is_empty() {
+            output.note("");
+        }
+        rows.clear();
     }
 
     fn bar(&self, row: &str) -> Option<ProgressBar> {
-        let Shown::Bars { bars, rows } = &self.shown else {
+        let Shown::Bars { bars, rows, .. } = &self.shown else {
             return None;
         };
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = rows.get(row) {
             return Some(bar.clone());
         }
-        let bar = bars.add(ProgressBar::new(0));
-        bar.set_prefix(row.to_owned());
+        let bar = bars.add(
+            ProgressBar::new(0)
+                .with_style(plain())
+                .with_prefix(row.to_owned()),
+        );
         rows.insert(row.to_owned(), bar.clone());
         Some(bar)
     }
