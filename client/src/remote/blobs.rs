@@ -6,9 +6,10 @@ use wharf_protocol::digest::Digest;
 use wharf_protocol::name::RepositoryName;
 use wharf_protocol::path::Path;
 
+use super::answer::refusal;
 use super::error::RemoteError;
 use super::manifests::pull_scope;
-use super::transport::{Registry, Request, refusal};
+use super::transport::{Registry, Request};
 
 /// The bytes of a blob as they arrive.
 #[derive(Debug)]

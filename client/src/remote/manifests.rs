@@ -10,8 +10,9 @@ use wharf_protocol::name::RepositoryName;
 use wharf_protocol::path::Path;
 use wharf_protocol::reference::Reference;
 
+use super::answer::{refusal, small_body, small_json};
 use super::error::RemoteError;
-use super::transport::{Body, Registry, Request, refusal, small_body, small_json};
+use super::transport::{Body, Registry, Request};
 
 /// The manifests that can be read, most wanted first.
 const ACCEPTED: [&str; 4] = [

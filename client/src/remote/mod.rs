@@ -8,12 +8,14 @@
 //! Invariant: an `Authorization` header goes to the registry's own origin and to no other; a login goes
 //! to a realm only as [`auth::may_send`] allows.
 
+mod answer;
 pub mod auth;
 pub mod blobs;
 pub mod credentials;
 pub mod error;
 pub mod manifests;
 pub mod search;
+mod tls;
 pub mod transport;
 pub mod uploads;
 

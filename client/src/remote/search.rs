@@ -3,8 +3,9 @@
 use http::Method;
 use serde::Deserialize;
 
+use super::answer::small_json;
 use super::error::RemoteError;
-use super::transport::{Registry, Request, small_json};
+use super::transport::{Registry, Request};
 
 /// The longest answer that is read.
 const MAX_RESULTS_BYTES: usize = 8 << 20;

@@ -1,8 +1,7 @@
 //! Sending a request to a registry: TLS or not, tokens, redirects, retries.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,11 +9,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::{Client, Response, Url};
 
+use super::answer::{refusal, shown};
 use super::auth::{self, Asking, Challenge, Token};
 use super::credentials::Login;
-use super::error::{RemoteError, words_of};
+use super::error::RemoteError;
+use super::tls::{is_loopback, own_authorities, speaks_tls};
 use crate::config::{DOCKER_HUB, Settings};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// How often a request is tried.
 const TRIES: u32 = 5;
@@ -22,8 +23,6 @@ const TRIES: u32 = 5;
 const MAX_REDIRECTS: usize = 8;
 /// The longest that a registry may make us wait.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How much of a refusal is read.
-const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// One registry, and what was learnt of it.
 #[derive(Debug)]
@@ -399,13 +398,6 @@ fn redirect(from: &Url, to: &Url, why: &'static str) -> RemoteError {
     }
 }
 
-/// An address without its query, which may hold a signature.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.to_string()
-}
-
 async fn with_body(
     request: reqwest::RequestBuilder,
     body: &Body,
@@ -424,68 +416,6 @@ async fn with_body(
                 .body(reqwest::Body::wrap_stream(stream)))
         }
     }
-}
-
-/// An error of what a refused request was answered.
-pub(crate) async fn refusal(method: &Method, mut response: Response) -> RemoteError {
-    let (status, url) = (response.status(), shown(response.url()));
-    let mut body = Vec::new();
-    while body.len() < MAX_REFUSAL_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            // What could be read of the refusal is what there is to say.
-            Ok(None) | Err(_) => break,
-        }
-    }
-    let message = words_of(status, &body);
-    match status {
-        StatusCode::NOT_FOUND => RemoteError::NotFound { message },
-        StatusCode::UNAUTHORIZED => RemoteError::Unauthorized { message },
-        StatusCode::FORBIDDEN => RemoteError::Denied { message },
-        _ => RemoteError::Status {
-            method: method.to_string(),
-            url,
-            status,
-            message,
-        },
-    }
-}
-
-/// The whole of an answer that must be small.
-pub(crate) async fn small_body(
-    host: &str,
-    mut response: Response,
-    limit_bytes: usize,
-) -> Result<Bytes, RemoteError> {
-    let url = shown(response.url());
-    let mut bytes = bytes::BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|source| RemoteError::Cut {
-        url: url.clone(),
-        source,
-    })? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > limit_bytes {
-            return Err(RemoteError::NotARegistry {
-                host: host.to_owned(),
-                problem: format!("its answer to {url} has more than {limit_bytes} bytes"),
-            });
-        }
-    }
-    Ok(bytes.freeze())
-}
-
-/// Reads an answer that must be small and JSON.
-pub(crate) async fn small_json<T: serde::de::DeserializeOwned>(
-    host: &str,
-    response: Response,
-    limit_bytes: usize,
-) -> Result<T, RemoteError> {
-    let url = shown(response.url());
-    let bytes = small_body(host, response, limit_bytes).await?;
-    serde_json::from_slice(&bytes).map_err(|error| RemoteError::NotARegistry {
-        host: host.to_owned(),
-        problem: format!("its answer to {url} is not the JSON that was asked for ({error})"),
-    })
 }
 
 fn is_busy(status: StatusCode) -> bool {
@@ -509,91 +439,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-/// Whether a host can only be this machine, so that plain HTTP shows nothing to anybody else.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// Whether a connection failed for any other reason than that the port does not speak TLS: nobody
-/// listens, or TLS was spoken and a certificate was wrong.
-fn speaks_tls(error: &reqwest::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return !matches!(tls, rustls::Error::InvalidMessage(_));
-        }
-        cause = match error.downcast_ref::<std::io::Error>() {
-            // The port took our greeting and hung up.
-            Some(io) if matches!(io.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                return false;
-            }
-            // An I/O error that wraps another names that one's cause as its own.
-            Some(io) => match io.get_ref() {
-                Some(inner) => Some(inner),
-                None => None,
-            },
-            None => error.source(),
-        };
-    }
-    true
-}
-
-/// The certificate authorities that the user put beside a host's name, in docker's folders.
-fn own_authorities(host: &str) -> Result<Vec<reqwest::Certificate>, Error> {
-    let user = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    let mut folders = vec![PathBuf::from("/etc/docker/certs.d")];
-    folders.extend(user.map(|folder| folder.join("docker/certs.d")));
-    let mut found = Vec::new();
-    for folder in folders {
-        let Ok(entries) = std::fs::read_dir(folder.join(host)) else {
-            continue;
-        };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_none_or(|extension| extension != "crt") {
-                continue;
-            }
-            let bad = |cause: Box<dyn std::error::Error + Send + Sync>| {
-                Error::new(
-                    Kind::Damaged,
-                    format!("the certificate authority {} cannot be used", path.display()),
-                )
-                .because(cause)
-            };
-            let bytes = std::fs::read(&path).map_err(|error| bad(error.into()))?;
-            found.extend(reqwest::Certificate::from_pem_bundle(&bytes).map_err(|error| bad(error.into()))?);
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_this_machine_alone() {
-        for host in ["127.0.0.1", "127.8.0.1:5000", "localhost:80", "[::1]:5000"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "127.0.0.1.example",
-            "localhost.example:5000",
-            "10.0.0.1",
-            "docker.io",
-            "[::2]:1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 }

@@ -12,9 +12,10 @@ use wharf_protocol::digest::Digest;
 use wharf_protocol::name::RepositoryName;
 use wharf_protocol::path::Path;
 
+use super::answer::refusal;
 use super::error::RemoteError;
 use super::manifests::push_scope;
-use super::transport::{Body, Registry, Request, refusal};
+use super::transport::{Body, Registry, Request};
 use crate::error::Error;
 
 /// How often an upload is gone on with after its connection broke.
