@@ -1,7 +1,10 @@
 //! Real stores, each with a `start` that gives a fresh one.
 
 pub mod disk;
+pub mod postgres;
+pub mod rows;
 pub mod s3;
+pub mod sqlite;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

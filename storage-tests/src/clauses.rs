@@ -1,3 +1,6 @@
-//! The clauses, a file a contract.
+//! The clauses, a file a contract; `metadata` is a folder, a file a part of it.
 
 pub mod blobs;
+pub mod issues;
+pub mod metadata;
+pub mod races;

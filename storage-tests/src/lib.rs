@@ -9,6 +9,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "tests: a failure is a failed test"
 )]
 
@@ -25,31 +26,47 @@ pub fn clauses_in(source: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Makes a test of each clause of a noun on each of some backends.
+/// Makes a test of each clause of a file on each of some backends.
 ///
 /// `stamp!(blobs: disk, s3; [clause_one, clause_two])` makes `disk::clause_one`, `s3::clause_one`, and so on. A
-/// clause takes by value what the backend's `start` gives.
+/// clause takes by value what the backend's `start` gives. A file in a folder is `(folder/file)`.
 #[macro_export]
 macro_rules! stamp {
-    ($noun:ident: $($backend:ident),+; $list:tt) => {
-        $($crate::stamp!(@backend $noun $backend $list);)+
-        $crate::stamp!(@complete $noun $list);
+    ($file:tt: $($backend:ident),+; $list:tt) => {
+        $($crate::stamp!(@backend $file $backend $list);)+
+        $crate::stamp!(@complete $file $list);
     };
-    (@backend $noun:ident $backend:ident [$($clause:ident),* $(,)?]) => {
+    (@backend ($folder:ident / $file:ident) $backend:ident $list:tt) => {
         mod $backend {
-            $(
-                #[tokio::test(flavor = "multi_thread")]
-                async fn $clause() {
-                    let store = $crate::backends::$backend::start().await;
-                    $crate::clauses::$noun::$clause(store).await;
-                }
-            )*
+            use $crate::clauses::$folder::$file as clauses;
+            $crate::stamp!(@tests $backend $list);
         }
     };
-    (@complete $noun:ident [$($clause:ident),* $(,)?]) => {
+    (@backend $file:ident $backend:ident $list:tt) => {
+        mod $backend {
+            use $crate::clauses::$file as clauses;
+            $crate::stamp!(@tests $backend $list);
+        }
+    };
+    (@tests $backend:ident [$($clause:ident),* $(,)?]) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $clause() {
+                let store = $crate::backends::$backend::start().await;
+                clauses::$clause(store).await;
+            }
+        )*
+    };
+    (@complete ($folder:ident / $file:ident) $list:tt) => {
+        $crate::stamp!(@compare concat!("../src/clauses/", stringify!($folder), "/", stringify!($file), ".rs"), $list);
+    };
+    (@complete $file:ident $list:tt) => {
+        $crate::stamp!(@compare concat!("../src/clauses/", stringify!($file), ".rs"), $list);
+    };
+    (@compare $path:expr, [$($clause:ident),* $(,)?]) => {
         #[test]
         fn every_clause_is_stamped() {
-            let source = include_str!(concat!("../src/clauses/", stringify!($noun), ".rs"));
+            let source = include_str!($path);
             assert_eq!($crate::clauses_in(source), [$(stringify!($clause)),*]);
         }
     };

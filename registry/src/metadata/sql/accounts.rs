@@ -98,6 +98,10 @@ impl Accounts for SqlMetadata {
 
     fn user<'a>(&'a self, name: &'a str) -> Answer<'a, Option<User>> {
         async move {
+            // PostgreSQL refuses a NUL.
+            if name.contains('\0') {
+                return Ok(None);
+            }
             let mut reader = self.database.readers.lend().await?;
             let row = sqlx::query_as(
                 "SELECT name, password_hash, admin, version, created_ms FROM users WHERE name = $1",

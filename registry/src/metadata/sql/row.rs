@@ -46,17 +46,9 @@ pub(super) fn just_after(last: &str) -> String {
     format!("{}!", without_nul(last))
 }
 
-/// Returns digests as the JSON array that `{list}` reads: they hold nothing that JSON would escape.
-pub(super) fn list<'a>(digests: impl IntoIterator<Item = &'a str>) -> String {
-    let mut json = String::from("[");
-    for digest in digests {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        json.push('"');
-        json.push_str(digest);
-        json.push('"');
-    }
-    json.push(']');
-    json
+/// Returns texts as the JSON array that `{list}` reads. One with a NUL is left out: no row holds one.
+pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let texts: Vec<&str> = texts.into_iter().filter(|text| !text.contains('\0')).collect();
+    // An array of strings always has a JSON form.
+    serde_json::to_string(&texts).unwrap_or_default()
 }

@@ -47,6 +47,9 @@ impl Database {
         id: &str,
         now: Timestamp,
     ) -> Result<Option<Upload>, Error> {
+        if !possible(id) {
+            return Ok(None);
+        }
         let mut reader = self.readers.lend().await?;
         let rows = sqlx::query("SELECT * FROM uploads WHERE id = $1 AND repository = $2 AND expires_ms > $3")
             .bind(id)
@@ -58,6 +61,11 @@ impl Database {
             .uploads(reader.done("finding an upload session", rows)?)?
             .pop())
     }
+}
+
+/// Returns whether a client's word can be a session's id: PostgreSQL refuses a NUL.
+fn possible(id: &str) -> bool {
+    !id.contains('\0')
 }
 
 /// Reads a row of `uploads`.
@@ -116,6 +124,9 @@ impl Uploads for SqlMetadata {
         now: Timestamp,
         hold: Timestamp,
     ) -> Answer<'a, Upload> {
+        if !possible(&claim.id) {
+            return async { Err(Error::UploadUnknown) }.boxed();
+        }
         let (repository, claim) = (repository.clone(), claim.clone());
         self.database
             .write(
@@ -163,6 +174,9 @@ impl Uploads for SqlMetadata {
     }
 
     fn end_upload<'a>(&'a self, repository: &'a RepositoryName, id: &'a str) -> Answer<'a, Option<Upload>> {
+        if !possible(id) {
+            return async { Ok(None) }.boxed();
+        }
         let (repository, id) = (repository.clone(), id.to_owned());
         self.database
             .write(
