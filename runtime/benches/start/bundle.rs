@@ -13,6 +13,7 @@ const PROFILE: &str = include_str!("../default-profile.json");
 /// Two bundles on one root, and the folders that go when this is dropped.
 pub(crate) struct Bundles {
     folder: TempDir,
+    states: TempDir,
     cgroup: String,
 }
 
@@ -26,7 +27,15 @@ impl Bundles {
         let busybox = "/bin/busybox";
         fs::copy(busybox, root.join("bin/true")).unwrap_or_else(|error| panic!("{busybox}: {error}"));
         let cgroup = format!("wharf-bench-{}", std::process::id());
-        let bundles = Self { folder, cgroup };
+        let states = tempfile::Builder::new()
+            .prefix("wharf-bench-")
+            .tempdir_in("/dev/shm")
+            .unwrap();
+        let bundles = Self {
+            folder,
+            states,
+            cgroup,
+        };
         for filtered in [false, true] {
             let bundle = bundles.path(filtered);
             fs::create_dir(&bundle).unwrap();
@@ -48,9 +57,9 @@ impl Bundles {
         self.folder.path().join("rootfs")
     }
 
-    /// A folder for a runtime's state.
+    /// A folder for a runtime's state: in memory, as /run is.
     pub(crate) fn state(&self, name: &str) -> PathBuf {
-        self.folder.path().join("state").join(name)
+        self.states.path().join(name)
     }
 }
 

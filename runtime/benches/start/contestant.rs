@@ -3,13 +3,15 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::resource::{UsageWho, getrusage},
+};
 
 use crate::{bundle::Bundles, floor::Floor};
 
@@ -105,17 +107,14 @@ impl Contestant {
 
     /// Starts and ends one container.
     pub(crate) fn round(&mut self) {
-        let before = cpu();
-        let start = Instant::now();
-        match &self.way {
-            Way::Runtime(runtime) => assert!(runtime.command().status().unwrap().success(), "{}", self.name),
-            Way::Floor(floor) => floor.run(),
-        }
-        let elapsed = start.elapsed();
-        self.costs.push(Cost {
-            elapsed,
-            cpu: cpu().saturating_sub(before),
-        });
+        let cost = match &self.way {
+            Way::Runtime(runtime) => runtime.within(|| {
+                let mut command = runtime.command();
+                measure(|| assert!(command.status().unwrap().success(), "{}", self.name))
+            }),
+            Way::Floor(floor) => measure(|| floor.run()),
+        };
+        self.costs.push(cost);
     }
 }
 
@@ -133,26 +132,21 @@ impl Runtime {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mounts = self.mounts.as_ref().map(|mounts| mounts.namespace.as_raw_fd());
-        // SAFETY: between fork and exec nothing is done but one system call on a descriptor that outlives both.
-        // It is asked for everybody, so that everybody is started by the same means.
-        unsafe {
-            command.pre_exec(move || match mounts {
-                Some(namespace) if libc::setns(namespace, libc::CLONE_NEWNS) < 0 => {
-                    Err(std::io::Error::last_os_error())
-                }
-                _ => Ok(()),
-            });
-        }
         command
     }
 
+    /// Does something in the mount namespace that this runtime wants.
+    fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(mounts) = &self.mounts else { return work() };
+        setns(&mounts.namespace, CloneFlags::CLONE_NEWNS).unwrap();
+        let done = work();
+        setns(&mounts.own, CloneFlags::CLONE_NEWNS).unwrap();
+        done
+    }
+
     fn try_once(&self) -> Result<(), String> {
-        let output = self
-            .command()
-            .stderr(Stdio::piped())
-            .output()
-            .map_err(|error| error.to_string())?;
+        let output = self.within(|| self.command().stderr(Stdio::piped()).output());
+        let output = output.map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
         }
@@ -168,6 +162,7 @@ impl Runtime {
 struct OtherMounts {
     holder: Child,
     namespace: File,
+    own: File,
 }
 
 impl OtherMounts {
@@ -185,7 +180,12 @@ impl OtherMounts {
             .unwrap();
         assert_eq!(line, "ready\n");
         let namespace = File::open(format!("/proc/{}/ns/mnt", holder.id())).unwrap();
-        Self { holder, namespace }
+        let own = File::open("/proc/self/ns/mnt").unwrap();
+        Self {
+            holder,
+            namespace,
+            own,
+        }
     }
 }
 
@@ -241,6 +241,17 @@ fn build() -> (PathBuf, Vec<String>) {
     let program = target.join(&triple).join("runtime").join("wharf-runtime");
     let size = program.metadata().unwrap().len();
     (program, vec![format!("wharf-runtime is {size} bytes")])
+}
+
+fn measure(work: impl FnOnce()) -> Cost {
+    let before = cpu();
+    let start = Instant::now();
+    work();
+    let elapsed = start.elapsed();
+    Cost {
+        elapsed,
+        cpu: cpu().saturating_sub(before),
+    }
 }
 
 fn cpu() -> Duration {
