@@ -15,6 +15,10 @@ const X32_BIT: u32 = 0x4000_0000;
 /// The number a tracer sets so that a call is skipped.
 const SKIPPED: u32 = u32::MAX;
 const ARGUMENTS: u32 = 6;
+/// Numbers that lie close together: those of every architecture but for its private ones.
+const NUMBERS: usize = 512;
+/// The index of no match.
+const NO_MATCH: usize = usize::MAX;
 
 /// A rule ready to be matched: the verdict, and the conditions under which it holds.
 #[derive(Clone, Debug)]
@@ -50,11 +54,21 @@ pub(super) struct Rules {
     pub(super) matches: Vec<Match>,
 }
 
-/// A call that a match is about.
+/// A match about one number.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 struct Use {
     number: u32,
     index: usize,
+}
+
+/// What the rules say of one architecture's numbers.
+struct Said {
+    /// For each number from the architecture's first on: 1 and the first match that always holds, 0 for none.
+    always: Vec<usize>,
+    /// Matches that hold under conditions, and those of numbers far from all others.
+    others: Vec<Use>,
+    /// The newest call that any rule names, whatever it says.
+    newest: Option<u32>,
 }
 
 impl Rules {
@@ -81,29 +95,43 @@ impl Rules {
         })
     }
 
-    /// The decisions of one architecture, without gaps, from number 0 on.
+    /// The decisions of one architecture, without gaps, from its first number on.
     pub(super) fn ranges(&mut self, architecture: Architecture) -> Vec<Range> {
-        let mut uses = self.uses(architecture);
-        uses.sort_unstable();
-        let newest = uses
-            .iter()
-            .rev()
-            .map(|entry| entry.number)
-            .find(|&number| !is_private(architecture, number));
-        let mut ranges = Ranges {
-            ranges: Vec::with_capacity(uses.len() / 2),
-            default: self.default,
-            newest: None,
-        };
-        if self.answers_unknown {
-            ranges.newest = newest;
-        }
-        let mut next = if architecture == Architecture::X32 {
+        let first = if architecture == Architecture::X32 {
             X32_BIT
         } else {
             0
         };
-        for group in uses.chunk_by(|left, right| left.number == right.number) {
+        let mut said = self.said(architecture, first);
+        said.others.sort_unstable();
+        let mut ranges = Ranges {
+            ranges: Vec::with_capacity(160),
+            default: self.default,
+            newest: if self.answers_unknown { said.newest } else { None },
+        };
+        let mut others = said
+            .others
+            .chunk_by(|left, right| left.number == right.number)
+            .peekable();
+        let mut next = first;
+        for (number, &always) in (first..).zip(&said.always) {
+            let conditional =
+                others.next_if(|group| group.first().is_some_and(|entry| entry.number == number));
+            let decision = match (always.checked_sub(1), conditional) {
+                (Some(index), _) => self
+                    .matches
+                    .get(index)
+                    .map(|found| Decision::Return(found.verdict)),
+                (None, Some(group)) => Some(self.decide(group)),
+                (None, None) => None,
+            };
+            if let Some(decision) = decision {
+                ranges.fill(next, number);
+                ranges.push(number, decision);
+                next = number + 1;
+            }
+        }
+        for group in others {
             let Some(number) = group.first().map(|entry| entry.number) else {
                 continue;
             };
@@ -118,42 +146,74 @@ impl Rules {
         }
     }
 
-    /// Every (number, match) of the architecture, unordered.
-    fn uses(&mut self, architecture: Architecture) -> Vec<Use> {
-        let mut uses = Vec::with_capacity(512);
+    /// Goes through the rules once. As libseccomp has it, a rule that says what the default says is no rule.
+    fn said(&mut self, architecture: Architecture, first: u32) -> Said {
+        let mut said = Said {
+            always: vec![0; NUMBERS],
+            others: Vec::new(),
+            newest: None,
+        };
         for (index, calls) in self.calls.iter().enumerate() {
+            let Some(found) = self.matches.get(index) else {
+                continue;
+            };
+            let (always, counts) = (found.alternatives.is_empty(), found.verdict != self.default);
             for &call in calls {
                 if let Some(number) = call.number(architecture) {
-                    uses.push(Use { number, index });
+                    said.names(architecture, number);
+                    if counts {
+                        said.add(Use { number, index }, always, first);
+                    } else if is_private(architecture, number) {
+                        // Known, though nothing else tells that it is.
+                        let index = NO_MATCH;
+                        said.others.push(Use { number, index });
+                    }
                 }
-                if architecture == Architecture::X86 {
-                    uses.extend(multiplexed(&mut self.matches, index, call));
+                if architecture == Architecture::X86
+                    && let Some(entry) = multiplexed(&mut self.matches, index, call)
+                {
+                    said.names(architecture, entry.number);
+                    if counts {
+                        said.others.push(entry);
+                    }
                 }
             }
         }
-        uses
+        said
     }
 
-    /// What the matches of one number come to. As libseccomp has it, a rule that says what the default says is
-    /// no rule, and one without conditions goes before all that have some.
+    /// What the matches of one number come to: one without conditions goes before all that have some.
     fn decide(&self, group: &[Use]) -> Decision {
-        let mut conditional = Vec::new();
+        let mut conditional = Vec::with_capacity(group.len());
         for entry in group {
-            let Some(found) = self.matches.get(entry.index) else {
-                continue;
-            };
-            if found.verdict == self.default {
-                continue;
+            match self.matches.get(entry.index) {
+                Some(found) if found.alternatives.is_empty() => return Decision::Return(found.verdict),
+                Some(_) => conditional.push(entry.index),
+                None => {}
             }
-            if found.alternatives.is_empty() {
-                return Decision::Return(found.verdict);
-            }
-            conditional.push(entry.index);
         }
         if conditional.is_empty() {
             Decision::Return(self.default)
         } else {
             Decision::FirstOf(conditional, self.default)
+        }
+    }
+}
+
+impl Said {
+    /// A call counts as known, unless its number tells nothing about how new it is.
+    fn names(&mut self, architecture: Architecture, number: u32) {
+        if !is_private(architecture, number) {
+            self.newest = self.newest.max(Some(number));
+        }
+    }
+
+    fn add(&mut self, entry: Use, always: bool, first: u32) {
+        let place = usize::try_from(entry.number.wrapping_sub(first)).ok();
+        match place.and_then(|place| self.always.get_mut(place)) {
+            Some(slot) if always && *slot == 0 => *slot = entry.index + 1,
+            Some(_) if always => {}
+            _ => self.others.push(entry),
         }
     }
 }
@@ -210,9 +270,12 @@ impl Ranges {
         if from >= to {
             return;
         }
-        match self.newest {
-            Some(newest) if newest < from => self.push(from, Decision::Return(Verdict::NO_SUCH_CALL)),
-            _ => self.push(from, Decision::Return(self.default)),
+        let unknown = self.newest.map_or(to, |newest| from.max(newest + 1));
+        if from < unknown {
+            self.push(from, Decision::Return(self.default));
+        }
+        if unknown < to {
+            self.push(unknown, Decision::Return(Verdict::NO_SUCH_CALL));
         }
     }
 

@@ -197,8 +197,14 @@ fn fallback(profile: &LinuxSeccomp<'_>, architecture: Architecture, number: u32,
         return default;
     }
     let names = profile.syscalls.iter().flat_map(|rule| &rule.names);
-    let numbers = names.filter_map(|name| Call::named(name)?.number(architecture));
+    let numbers: Vec<u32> = names
+        .filter_map(|name| Call::named(name)?.number(architecture))
+        .collect();
+    if numbers.contains(&number) {
+        return default;
+    }
     let mut newest = numbers
+        .into_iter()
         .filter(|&number| architecture != Architecture::Arm || number < 0x000f_0000)
         .max();
     if architecture == Architecture::X86 {
