@@ -316,21 +316,24 @@ impl Snapshots {
     pub(crate) fn commit_synced(&self, mut staged: Staged, layer: &Layer) -> Result<()> {
         let from = self.snapshots.join(staged.key());
         let to = self.layers.join(layer.chain_id.hex());
-        match fs::rename(&from, &to) {
-            Ok(()) => {
-                staged.key = None;
-                Ok(())
+        let taken = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            )
+        };
+        let mut renamed = fs::rename(&from, &to);
+        if renamed.as_ref().is_err_and(taken) {
+            if matches!(self.layer(&layer.chain_id), Ok(Some(_))) {
+                return Ok(());
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(Error::io(format!("make the layer {}", to.display()), error)),
+            // What is there is damaged: nothing can stand on it that works.
+            self.remove_layer(&layer.chain_id)?;
+            renamed = fs::rename(&from, &to);
         }
+        renamed.map_err(|error| Error::io(format!("make the layer {}", to.display()), error))?;
+        staged.key = None;
+        Ok(())
     }
 
     /// Makes the names of layers durable.

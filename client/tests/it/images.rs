@@ -166,3 +166,23 @@ fn a_reader_that_goes_away_is_no_error() {
     let ran = ran(command.output().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_damaged_store_lists_and_a_pull_heals_it() {
+    let registry = Registry::holding(vec![("latest", of_layers(&[tar(&[("a", b"hello")])]))]);
+    let (wharf, name) = (Wharf::new(), format!("{}/app", registry.host));
+    wharf.ok(&["pull", &name]);
+    for kept in wharf.kept() {
+        let path = wharf.path("root").join(&kept);
+        if kept.starts_with("layers") {
+            std::fs::write(path.join("layer.json"), "{").unwrap();
+        } else if kept.starts_with("images") || kept.starts_with("references") {
+            std::fs::write(path, "{").unwrap();
+        }
+    }
+    assert_eq!(wharf.ok(&["images", "-q"]), "");
+    wharf.ok(&["pull", &name]);
+    wharf.ok(&["inspect", &name]);
+    wharf.ok(&["rmi", &name]);
+    assert_eq!(wharf.kept(), Vec::<String>::new());
+}

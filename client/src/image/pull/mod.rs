@@ -194,7 +194,8 @@ async fn pull_from(
     progress: &Progress,
 ) -> Result<Pulled> {
     let catalog = Catalog::of(app.store()?);
-    let known = catalog.reference(name)?;
+    // A record that cannot be read is written anew.
+    let known = catalog.reference(name).ok().flatten();
     let row = name.reference().to_string();
     progress.say(&format!("{row}: Pulling from {}", name.repository));
     if wanted.is_none()
@@ -259,7 +260,7 @@ async fn up_to_date(
     known: Option<&Reference>,
 ) -> Result<Option<Pulled>> {
     let Some(known) = known else { return Ok(None) };
-    let Some(image) = catalog.image(&known.image)? else {
+    let Ok(Some(image)) = catalog.image(&known.image) else {
         return Ok(None);
     };
     match source
