@@ -1,0 +1,296 @@
+//! What is measured.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use wharf_protocol::digest::{Algorithm, Digest};
+
+use super::ROUNDS;
+use super::client::Connection;
+use super::servers::{DockerRegistry, Nginx, Server, Wharf};
+use super::table::{Contender, Round, Table, median};
+
+const REPOSITORY: &str = "admin/bench";
+const LARGE_BYTES: usize = 256 << 20;
+const LARGE_GB: f64 = LARGE_BYTES as f64 / 1e9;
+
+/// The servers side by side.
+pub(crate) struct Peers<'a> {
+    pub(crate) wharf: &'a Wharf,
+    pub(crate) docker: Option<&'a DockerRegistry>,
+    pub(crate) nginx: Option<&'a Nginx>,
+}
+
+/// Bytes that no compression or deduplication makes cheaper, and that differ by `seed`.
+fn content(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut content = Vec::with_capacity(bytes + 8);
+    while content.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        content.extend_from_slice(&state.to_le_bytes());
+    }
+    content.truncate(bytes);
+    content
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Digest::of(Algorithm::Sha256, bytes).to_string()
+}
+
+/// Start to the first answer, and memory with nothing to do, on fresh folders.
+pub(crate) fn start_and_idle_memory(folder: &Path) {
+    let mut rows: [(&str, Vec<f64>, Vec<f64>); 2] = [
+        ("wharf-registry", Vec::new(), Vec::new()),
+        ("docker-registry", Vec::new(), Vec::new()),
+    ];
+    let mut note = |index: usize, server: &Server| {
+        rows[index].1.push(server.started_after.as_secs_f64() * 1e3);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        rows[index].2.push(server.resident_mib());
+    };
+    // The first start makes the database; those that follow are what is measured.
+    drop(Wharf::start(&folder.join("start-wharf")));
+    for _ in 0..ROUNDS {
+        note(0, &Wharf::start(&folder.join("start-wharf")).server);
+        if let Some(docker) = DockerRegistry::start(&folder.join("start-docker")) {
+            note(1, &docker.server);
+        }
+    }
+    println!("\nstart to the first answer, ms; resident memory idle, MiB (medians of {ROUNDS})");
+    for (name, start, memory) in rows.iter().filter(|row| !row.1.is_empty()) {
+        println!("{name:<18}{:>10.1}{:>10.1}", median(start), median(memory));
+    }
+}
+
+impl Peers<'_> {
+    /// Opens a connection to each registry that is there.
+    fn registries(&self) -> Vec<(&'static str, &Server, String)> {
+        let mut all = vec![(
+            "wharf-registry",
+            &self.wharf.server,
+            self.wharf.authorization(REPOSITORY),
+        )];
+        if let Some(docker) = self.docker {
+            all.push(("docker-registry", &docker.server, String::new()));
+        }
+        all
+    }
+
+    /// A manifest by tag, 16 connections; ours with a token, the peers without.
+    pub(crate) fn manifest_get(&self) {
+        let config = content(2000, 1);
+        let layer = content(5000, 2);
+        let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        let manifest = serde_json::to_vec_pretty(&manifest).unwrap();
+        let path = format!("/v2/{REPOSITORY}/manifests/latest");
+        let registries = self.registries();
+        let mut contenders: Vec<Contender<'_>> = Vec::new();
+        for (name, server, authorization) in &registries {
+            let mut connection = Connection::open(&server.address, authorization);
+            for bytes in [&config, &layer] {
+                connection.push(REPOSITORY, &sha256(bytes), bytes);
+            }
+            connection.put_manifest(REPOSITORY, "latest", &manifest);
+            contenders.push((*name, wrk(server, &path, authorization)));
+        }
+        if let Some(nginx) = self.nginx {
+            nginx.add("manifest", &manifest);
+            contenders.push(("nginx", wrk(&nginx.server, "/manifest", "")));
+        }
+        Table::run(
+            "manifest GET by tag, wrk, 16 connections",
+            "req/s",
+            "1000",
+            &mut contenders,
+        );
+    }
+
+    /// A large blob, by so many connections at once.
+    pub(crate) fn blob_get(&self, connections: usize) {
+        let bytes = content(LARGE_BYTES, 3);
+        let digest = sha256(&bytes);
+        let authorization = self.wharf.authorization(REPOSITORY);
+        Connection::open(&self.wharf.server.address, &authorization).push(REPOSITORY, &digest, &bytes);
+        let path = format!("/v2/{REPOSITORY}/blobs/{digest}");
+        let mut contenders: Vec<Contender<'_>> = vec![(
+            "wharf-registry",
+            downloads(&self.wharf.server, path, authorization, connections),
+        )];
+        if let Some(nginx) = self.nginx {
+            nginx.add("blob", &bytes);
+            contenders.push((
+                "nginx",
+                downloads(&nginx.server, "/blob".into(), String::new(), connections),
+            ));
+        }
+        let what = format!("blob GET 256 MiB, {connections} connection(s)");
+        Table::run(&what, "MB/s", "GB", &mut contenders);
+    }
+
+    /// A large blob, verified; ours durable, the peer's not. The floor is openssl over the same bytes.
+    pub(crate) fn blob_put(&self, folder: &Path) {
+        let registries = self.registries();
+        let mut bytes = content(LARGE_BYTES, 4);
+        let file = folder.join("bytes");
+        std::fs::write(&file, &bytes).unwrap();
+        let mut seed = 0_u64;
+        let mut next = move || {
+            seed += 1;
+            bytes[..8].copy_from_slice(&seed.to_le_bytes());
+            (sha256(&bytes), bytes.clone())
+        };
+        let next = std::cell::RefCell::new(&mut next);
+        let mut contenders: Vec<Contender<'_>> = Vec::new();
+        for (name, server, authorization) in &registries {
+            let next = &next;
+            contenders.push((
+                *name,
+                Box::new(move || {
+                    let (digest, bytes) = (next.borrow_mut())();
+                    let mut connection = Connection::open(&server.address, authorization);
+                    Round::measure(server, LARGE_GB * 1e3, LARGE_GB, || {
+                        connection.push(REPOSITORY, &digest, &bytes);
+                    })
+                }),
+            ));
+        }
+        contenders.push(("openssl dgst", Box::new(|| openssl(&file))));
+        Table::run("blob PUT 256 MiB (ours: fsynced)", "MB/s", "GB", &mut contenders);
+    }
+
+    /// Blobs of 1 MiB, eight clients pushing; ours durable, the peer's not.
+    pub(crate) fn small_blobs(&self) {
+        const CLIENTS: u64 = 8;
+        const EACH: u64 = 16;
+        let registries = self.registries();
+        let seed = std::sync::atomic::AtomicU64::new(1000);
+        let seed = &seed;
+        let mut contenders: Vec<Contender<'_>> = Vec::new();
+        for (name, server, authorization) in &registries {
+            contenders.push((
+                *name,
+                Box::new(move || {
+                    let all: Vec<Vec<(String, Vec<u8>)>> = (0..CLIENTS)
+                        .map(|_| {
+                            let one = |_| {
+                                let seed = seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                                let bytes = content(1 << 20, seed);
+                                (sha256(&bytes), bytes)
+                            };
+                            (0..EACH).map(one).collect()
+                        })
+                        .collect();
+                    let blobs = (CLIENTS * EACH) as f64;
+                    Round::measure(server, blobs, blobs, || {
+                        std::thread::scope(|scope| {
+                            for blobs in &all {
+                                scope.spawn(move || {
+                                    let mut connection = Connection::open(&server.address, authorization);
+                                    for (digest, bytes) in blobs {
+                                        connection.push(REPOSITORY, digest, bytes);
+                                    }
+                                });
+                            }
+                        });
+                    })
+                }),
+            ));
+        }
+        Table::run(
+            "blobs of 1 MiB, 8 clients (ours: fsynced)",
+            "blobs/s",
+            "blob",
+            &mut contenders,
+        );
+    }
+}
+
+/// A round of `wrk` against a path.
+fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut() -> Round + 'a> {
+    let url = format!("http://{}{path}", server.address);
+    let header = authorization.trim().to_owned();
+    Box::new(move || {
+        let mut command = Command::new("wrk");
+        command.args(["-t2", "-c16", "-d4s", "--latency"]);
+        if !header.is_empty() {
+            command.args(["-H", &header]);
+        }
+        let cpu = server.cpu_s();
+        let output = command.arg(&url).output().expect("wrk is on PATH");
+        let cpu = server.cpu_s() - cpu;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("Non-2xx"), "{url}: {text}");
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.trim().strip_prefix(name))
+                .map_or("?", str::trim)
+                .to_owned()
+        };
+        let rate: f64 = field("Requests/sec:")
+            .parse()
+            .unwrap_or_else(|_| panic!("{text}"));
+        let requests: f64 = text
+            .lines()
+            .find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
+            .unwrap_or(rate * 4.0);
+        Round {
+            rate,
+            cpu: cpu / requests * 1000.0,
+            note: format!("p99 {}", field("99%")),
+        }
+    })
+}
+
+/// A round of downloads, each connection once.
+fn downloads(
+    server: &Server,
+    path: String,
+    authorization: String,
+    connections: usize,
+) -> Box<dyn FnMut() -> Round + '_> {
+    Box::new(move || {
+        let total = LARGE_GB * connections as f64;
+        Round::measure(server, total * 1e3, total, || {
+            std::thread::scope(|scope| {
+                for _ in 0..connections {
+                    scope.spawn(|| {
+                        let mut connection = Connection::open(&server.address, &authorization);
+                        let answer = connection.ask("GET", &path, "", b"");
+                        assert_eq!((answer.status, answer.body_bytes), (200, LARGE_BYTES));
+                    });
+                }
+            });
+        })
+    })
+}
+
+/// What hashing the same bytes costs by itself.
+fn openssl(file: &Path) -> Round {
+    let children_cpu_s = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        (fields[13].parse::<f64>().unwrap() + fields[14].parse::<f64>().unwrap()) / 100.0
+    };
+    let (cpu, begin) = (children_cpu_s(), Instant::now());
+    let done = Command::new("openssl")
+        .args(["dgst", "-sha256"])
+        .arg(file)
+        .output()
+        .expect("openssl is on PATH");
+    assert!(done.status.success());
+    let rate = LARGE_GB * 1e3 / begin.elapsed().as_secs_f64();
+    Round {
+        rate,
+        cpu: (children_cpu_s() - cpu) / LARGE_GB,
+        note: String::new(),
+    }
+}
