@@ -125,6 +125,19 @@ pub trait Blobs: Send + Sync + fmt::Debug {
         at_most: u64,
     ) -> BoxFuture<'a, Result<Appended, BlobError>>;
 
+    /// As [`append`](Self::append), for the last bytes, which a [`finish`](Self::finish) follows at once.
+    ///
+    /// They need be durable only when that returns, so a store may spare the disk a turn; the new state is not for a
+    /// row, unless the stream broke off: then it is what `append` gives.
+    fn append_last<'a>(
+        &'a self,
+        session: Session,
+        bytes: ByteStream<'a>,
+        at_most: u64,
+    ) -> BoxFuture<'a, Result<Appended, BlobError>> {
+        self.append(session, bytes, at_most)
+    }
+
     /// Makes the session's bytes the object `session.key`, if they have the digest `expected`.
     ///
     /// Durable when it returns. May be repeated, by any replica, until the blob's row is committed: a crash between

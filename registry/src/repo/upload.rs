@@ -152,7 +152,7 @@ impl Repo {
                 length,
             } = append.operation();
             let writer = Writer::claim(&repo, name, id).await?;
-            let appended = writer.append(body, *range, *length).await;
+            let appended = writer.append(body, *range, *length, Append::More).await;
             let appended = writer.or_release(appended).await?;
             writer.advance(&appended.session).await?;
             match appended.cut {
@@ -190,7 +190,7 @@ impl Repo {
                 None if range.is_none() => writer.session.clone(),
                 body => {
                     let body = body.unwrap_or_else(|| Box::pin(futures_util::stream::empty()));
-                    let appended = writer.append(body, *range, *length).await;
+                    let appended = writer.append(body, *range, *length, Append::Last).await;
                     let appended = writer.or_release(appended).await?;
                     if let Some(cause) = appended.cut {
                         writer.advance(&appended.session).await?;
@@ -260,6 +260,13 @@ impl Repo {
     }
 }
 
+/// Whether more may follow the bytes of an append, or the session is finished with them.
+#[derive(Debug, Clone, Copy)]
+enum Append {
+    More,
+    Last,
+}
+
 /// Somebody who holds a session, and the session as it stood when they took it.
 struct Writer<'a> {
     repo: &'a Repo,
@@ -316,6 +323,7 @@ impl<'a> Writer<'a> {
         body: ByteStream<'_>,
         range: Option<ContentRange>,
         length: Option<u64>,
+        which: Append,
     ) -> Result<Appended, Error> {
         let offset = self.session.offset;
         if let Some(range) = range.filter(|range| range.first != offset) {
@@ -327,10 +335,12 @@ impl<'a> Writer<'a> {
             });
         }
         let announced = range.and_then(ContentRange::length).or(length);
-        let append = self
-            .repo
-            .blobs
-            .append(self.session.clone(), body, announced.unwrap_or(u64::MAX));
+        let (blobs, session) = (&self.repo.blobs, self.session.clone());
+        let at_most = announced.unwrap_or(u64::MAX);
+        let append = match which {
+            Append::More => blobs.append(session, body, at_most),
+            Append::Last => blobs.append_last(session, body, at_most),
+        };
         let appended = self.holding(append).await?;
         match announced {
             Some(announced) if appended.cut.is_none() && appended.taken != announced => {

@@ -216,17 +216,21 @@ impl Folders {
         }
     }
 
-    /// Makes a session's bytes durable, and its name if these are its first (`from` is 0).
-    pub(super) fn sync_staged(&self, staged: &StagedFile, from: u64) -> Result<(), BlobError> {
-        self.sync(|| staged.file.sync_data(), "upload", &staged.name)?;
-        if from == 0 {
-            self.sync(|| self.uploads.sync_all(), "folder", "uploads")
-        } else {
-            Ok(())
-        }
+    /// Makes a session's bytes durable. Its name is not synced by itself: the file systems that there are keep the
+    /// name of a file that is synced, and one that does not makes the session lost as a whole, never a part of it.
+    pub(super) fn sync_staged(&self, staged: &StagedFile) -> Result<(), BlobError> {
+        self.sync(|| staged.file.sync_data(), "upload", &staged.name)
     }
 
-    /// Gives a session's file, whose bytes are durable, the object's name.
+    /// Begins to bring a file's bytes to the disk while more of them come.
+    pub(super) fn sync_early(&self, file: &File) -> Result<(), BlobError> {
+        self.sync(|| file.sync_data(), "a file", "on its way")
+    }
+
+    /// Gives a session's file the object's name, and makes both durable.
+    ///
+    /// It is named first and synced then, so that one commit of the file system's journal holds both; until this
+    /// returns no row names it.
     pub(super) fn publish_staged(&self, staged: &StagedFile, key: Key) -> Result<(), BlobError> {
         let name = key.ulid();
         let flags = RenameFlags::NOREPLACE;
@@ -241,7 +245,6 @@ impl Folders {
             Err(Errno::EXIST) => return Err(BlobError::SessionLost),
             Err(error) => return Err(self.failed("naming", key, error.into())),
         }
-        // The cut to the session's offset, and on a session without bytes the file itself, are not synced yet.
         self.sync(|| staged.file.sync_all(), "object", &name)?;
         self.sync_objects()
     }

@@ -23,6 +23,9 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// How many batches are in memory at once, for all uploads together.
 const BATCHES: usize = 64;
 
+/// After how many bytes the disk is set to work, so that it does not begin only when the last byte has come.
+const EARLY_SYNC_BYTES: u64 = 32 * 1024 * 1024;
+
 /// Takes streams in, within the bounds of memory.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -85,7 +88,7 @@ impl Intake {
         self.batches.available_permits()
     }
 
-    /// Writes the stream's bytes, at most `at_most`, to the file from `start` on. Nothing is synced.
+    /// Writes the stream's bytes, at most `at_most`, to the file from `start` on. The last of them are not synced.
     pub(super) async fn take(
         &self,
         file: &Arc<File>,
@@ -106,13 +109,20 @@ impl Intake {
             at: start,
             hasher,
         };
+        let mut early = EarlySync {
+            folders: &self.folders,
+            synced: start,
+            running: None,
+        };
         let mut next = self.collect(&mut source, None).await?;
         while let Some(batch) = next {
             self.folders.writable()?;
             let mut writing = Writing::begin(target, batch);
             next = self.collect(&mut source, Some(&mut writing)).await?;
             target = writing.target().await?;
+            early.written(file, target.at).await?;
         }
+        early.end().await?;
         Ok(Taken {
             bytes: target.at - start,
             hasher: target.hasher,
@@ -189,6 +199,35 @@ impl Source<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// Syncs of what is written while more comes, one at a time.
+struct EarlySync<'a> {
+    folders: &'a Arc<Folders>,
+    synced: u64,
+    running: Option<JoinHandle<Result<(), BlobError>>>,
+}
+
+impl EarlySync<'_> {
+    /// Begins another one if enough was written since the last.
+    async fn written(&mut self, file: &Arc<File>, at: u64) -> Result<(), BlobError> {
+        if at - self.synced < EARLY_SYNC_BYTES || self.running.as_ref().is_some_and(|one| !one.is_finished())
+        {
+            return Ok(());
+        }
+        self.end().await?;
+        self.synced = at;
+        let (folders, file) = (Arc::clone(self.folders), Arc::clone(file));
+        self.running = Some(tokio::task::spawn_blocking(move || folders.sync_early(&file)));
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), BlobError> {
+        match self.running.take() {
+            Some(running) => running.await.unwrap_or_else(|died| Err(failed(Box::new(died)))),
+            None => Ok(()),
+        }
     }
 }
 

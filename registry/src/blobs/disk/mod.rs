@@ -57,6 +57,45 @@ impl Disk {
         })
     }
 
+    /// Takes a stream's bytes to the end of a session.
+    async fn take(
+        &self,
+        session: Session,
+        bytes: ByteStream<'_>,
+        at_most: u64,
+        then: Then,
+    ) -> Result<Appended, BlobError> {
+        let hasher = session.hash.resume()?;
+        let (key, offset) = (session.key, session.offset);
+        let staged = self
+            .blocking(move |folders| folders.open_staged(key, offset))
+            .await?;
+        let file = staged.file();
+        let taken = match self.intake.take(&file, offset, hasher, bytes, at_most).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Gives the space back now; the next append would cut it off anyway.
+                let _ = run_blocking(move || staged.cut_back(offset)).await;
+                return Err(error);
+            }
+        };
+        if then == Then::Row || taken.cut.is_some() {
+            self.blocking(move |folders| folders.sync_staged(&staged)).await?;
+        }
+        let hash = HashState::of(&taken.hasher);
+        let session = Session {
+            offset: offset + taken.bytes,
+            staged: Staged::File,
+            hash,
+            ..session
+        };
+        Ok(Appended {
+            session,
+            taken: taken.bytes,
+            cut: taken.cut,
+        })
+    }
+
     /// Runs `work`, which waits for the disk, on a thread that may wait.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -65,6 +104,15 @@ impl Disk {
         let folders = Arc::clone(&self.folders);
         run_blocking(move || work(&folders)).await
     }
+}
+
+/// What follows an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Its state goes to a row, and must be durable before.
+    Row,
+    /// The session is finished, which makes all of it durable.
+    Finish,
 }
 
 /// Runs `work` on a thread that may wait. It runs to its end even if nobody waits for it any more.
@@ -87,35 +135,16 @@ impl Blobs for Disk {
         bytes: ByteStream<'a>,
         at_most: u64,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
-        Box::pin(async move {
-            let hasher = session.hash.resume()?;
-            let (key, offset) = (session.key, session.offset);
-            let staged = self
-                .blocking(move |folders| folders.open_staged(key, offset))
-                .await?;
-            let file = staged.file();
-            let taken = match self.intake.take(&file, offset, hasher, bytes, at_most).await {
-                Ok(taken) => taken,
-                Err(error) => {
-                    // Gives the space back now; the next append would cut it off anyway.
-                    let _ = run_blocking(move || staged.cut_back(offset)).await;
-                    return Err(error);
-                }
-            };
-            self.blocking(move |folders| folders.sync_staged(&staged, offset))
-                .await?;
-            let session = Session {
-                offset: offset + taken.bytes,
-                staged: Staged::File,
-                hash: HashState::of(&taken.hasher),
-                ..session
-            };
-            Ok(Appended {
-                session,
-                taken: taken.bytes,
-                cut: taken.cut,
-            })
-        })
+        Box::pin(self.take(session, bytes, at_most, Then::Row))
+    }
+
+    fn append_last<'a>(
+        &'a self,
+        session: Session,
+        bytes: ByteStream<'a>,
+        at_most: u64,
+    ) -> BoxFuture<'a, Result<Appended, BlobError>> {
+        Box::pin(self.take(session, bytes, at_most, Then::Finish))
     }
 
     fn finish<'a>(
