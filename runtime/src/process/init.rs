@@ -95,6 +95,9 @@ fn prepare(init: &Init<'_>) -> Result<program::Found, Failure> {
     if plan.namespaces.makes(flag::CGROUP) {
         sys::unshare(libc::CLONE_NEWCGROUP).during(Phase::NewCgroupNamespace)?;
     }
+    if plan.namespaces.makes(flag::NETWORK) {
+        sys::bring_loopback_up().during(Phase::Loopback)?;
+    }
     setsid().during(Phase::Session)?;
     if let Some(name) = init.keyring {
         match sys::join_session_keyring(name) {

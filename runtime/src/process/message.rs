@@ -15,6 +15,7 @@ pub(crate) enum Phase {
     JoinNamespace,
     JoinCgroup,
     NewCgroupNamespace,
+    Loopback,
     Session,
     Keyring,
     Propagation,
@@ -64,11 +65,11 @@ pub(crate) enum Phase {
     Execute,
 }
 
-const PHASES: [Phase; 52] = {
+const PHASES: [Phase; 53] = {
     use Phase::{
         AwaitMaps, AwaitRuntimeHooks, BecomeRoot, BoundingSet, Capabilities, Console, ConsoleSend,
         CreateContainerHook, Cwd, CwdOutside, Descriptors, DevSymlinks, DeviceCreate, DeviceDestination,
-        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp, Mask,
+        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp, Loopback, Mask,
         MaskSource, MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination, MountOption,
         MountRefused, MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, Personality, Pivot,
         Propagation, ReadonlyPath, Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp, Session,
@@ -80,6 +81,7 @@ const PHASES: [Phase; 52] = {
         JoinNamespace,
         JoinCgroup,
         NewCgroupNamespace,
+        Loopback,
         Session,
         Keyring,
         Propagation,

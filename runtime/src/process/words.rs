@@ -31,6 +31,7 @@ pub(crate) fn of_init(plan: &Plan<'_>, failure: Failure) -> Error {
         Phase::MaskSource => "linux.maskedPaths: open the host's /dev/null".to_owned(),
         Phase::Mask => in_list("linux.maskedPaths", "mask", &plan.masked, step),
         Phase::ReadonlyPath => in_list("linux.readonlyPaths", "make read-only", &plan.readonly, step),
+        Phase::Loopback => "linux.namespaces: bring the loopback device of the new network up".to_owned(),
         Phase::Hostname => format!("hostname: set {:?}", plan.hostname.unwrap_or_default()),
         Phase::Domainname => format!("domainname: set {:?}", plan.domainname.unwrap_or_default()),
         Phase::SysctlOpen | Phase::SysctlWrite => match plan.sysctl.get(usize::from(step)) {

@@ -9,6 +9,7 @@ mod descriptors;
 #[cfg(target_arch = "x86_64")]
 mod entry;
 mod mount;
+mod network;
 mod program;
 mod signals;
 
@@ -18,6 +19,7 @@ pub(crate) use bpf::{
 pub(crate) use clone::{Side, clone3, unshare};
 pub(crate) use descriptors::{close_all_but, keep_across_exec};
 pub(crate) use mount::{MountAttr, mount_setattr};
+pub(crate) use network::bring_loopback_up;
 pub(crate) use program::{exit_now, install_seccomp, join_session_keyring, personality};
 pub(crate) use signals::{kill, pidfd_send_signal, reset_signals};
 
