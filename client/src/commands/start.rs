@@ -9,7 +9,7 @@ use super::run::stay;
 use super::stop::each;
 use crate::app::App;
 use crate::container::attach::{Signals, Wanted, terminal_size};
-use crate::container::lifecycle::{self, Running};
+use crate::container::lifecycle::{self, Hands, Running, take};
 use crate::container::{Containers, State, Status};
 use crate::error::{Error, Kind, Result};
 use crate::shim::wire::{Frame, Hello, VERSION};
@@ -100,8 +100,15 @@ impl Start {
 fn start_one(app: &App, word: &str, hello: Hello) -> Result<(State, Option<Running>)> {
     let containers = Containers::new(app.store()?);
     let state = lifecycle::find(app, &containers, word)?.into_state()?;
-    let Some(lock) = containers.try_lock(&state.id)? else {
-        return Ok((state, None));
+    let lock = match take(&containers, &state.id)? {
+        Hands::Ours(lock) => lock,
+        Hands::Shim(_) => return Ok((state, None)),
+        Hands::Gone => {
+            return Err(Error::engine(
+                Kind::NotFound,
+                format!("No such container: {word}"),
+            ));
+        }
     };
     let hello = Hello {
         version: VERSION,
@@ -171,7 +178,7 @@ impl Wait {
 
 fn wait_for(app: &App, containers: &Containers<'_>, word: &str) -> Result<i32> {
     let state = lifecycle::find(app, containers, word)?.into_state()?;
-    if let Some(mut running) = Running::connect(containers, &state.id)? {
+    if let Hands::Shim(mut running) = take(containers, &state.id)? {
         return running.wait(None).map(Option::unwrap_or_default);
     }
     // It may have ended between the two looks.

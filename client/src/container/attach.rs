@@ -380,7 +380,7 @@ fn show(frame: Frame) -> Result<Option<End>> {
     }
 }
 
-fn write(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes)?;
     stream.flush()
 }

@@ -1,30 +1,33 @@
 //! Running another program in a running container.
 //!
 //! The runtime starts it and ends; the program then becomes this process's child, since this process
-//! adopts orphans, and so its exit code is known. Without a terminal it has this process's own streams.
+//! adopts orphans, and so its exit code is known. Its output comes through pipes, or a terminal.
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use nix::{
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    sys::wait::{WaitStatus, waitpid},
     unistd::Pid,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     Containers, Runtime, RuntimeError, State, Status, StreamsForRuntime,
-    attach::{Detach, RawTerminal, Signals, terminal_size},
+    attach::{Detach, RawTerminal, Signals, terminal_size, write},
     spec,
 };
 use crate::{
     error::{Error, Kind, Result},
-    shim::streams::{Console, Streams},
+    shim::{
+        log::Stream,
+        streams::{Console, Streams, pipes},
+    },
 };
 
 /// What is to run.
@@ -95,9 +98,8 @@ pub fn exec(
     let signals = Signals::catch_resizes()?;
     match run(runtime, state, &wishes, &files, &run_folder) {
         Ok((_, _)) if wishes.detached => Ok(Outcome::Detached),
-        Ok((pid, Some(mut streams))) => converse(pid, &mut streams, wishes.interactive, &signals),
-        Ok((pid, None)) => {
-            wait_for(pid, WaitPidFlag::empty()).map(|code| Outcome::Exited(code.unwrap_or_default()))
+        Ok((pid, mut streams)) => {
+            converse(pid, &mut streams, wishes.interactive && wishes.terminal, &signals)
         }
         Err(error) => Ok(Outcome::NotRun(format!(
             "OCI runtime exec failed: {error}: unknown"
@@ -139,14 +141,14 @@ impl Drop for Files {
     }
 }
 
-/// Has the runtime start the program: its process id, and its terminal if it has one.
+/// Has the runtime start the program: its process id, and its streams.
 fn run(
     runtime: &Runtime,
     state: &State,
     wishes: &Wishes,
     files: &Files,
     run_folder: &Path,
-) -> Result<(i32, Option<Streams>), RuntimeError> {
+) -> Result<(i32, Streams), RuntimeError> {
     let broken = |error: io::Error| RuntimeError {
         message: error.to_string(),
     };
@@ -157,34 +159,28 @@ fn run(
         .arg(&files.process)
         .arg("--pid-file")
         .arg(&files.pid);
-    let console = if wishes.terminal {
-        Some(Console::listen(run_folder).map_err(broken)?)
-    } else {
-        None
-    };
-    if let Some(console) = &console {
+    let (console, (ours, theirs)) = if wishes.terminal {
+        let console = Console::listen(run_folder).map_err(broken)?;
         command.arg("--tty").arg("--console-socket").arg(console.path());
-    }
-    command.arg(state.id.as_str());
-    let streams = if wishes.terminal || wishes.detached {
-        StreamsForRuntime::null()
+        (Some(console), (Streams::default(), StreamsForRuntime::null()))
+    } else if wishes.detached {
+        (None, (Streams::default(), StreamsForRuntime::null()))
     } else {
-        let stdin = if wishes.interactive {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
-        };
-        StreamsForRuntime {
-            stdin,
-            stdout: Stdio::inherit(),
-            stderr: Stdio::inherit(),
-        }
+        (None, pipes(false).map_err(broken)?)
+    };
+    let stdin = if wishes.interactive && !wishes.terminal {
+        Stdio::inherit()
+    } else {
+        theirs.stdin
     };
     command
-        .stdin(streams.stdin)
-        .stdout(streams.stdout)
-        .stderr(streams.stderr);
+        .arg(state.id.as_str())
+        .stdin(stdin)
+        .stdout(theirs.stdout)
+        .stderr(theirs.stderr);
     let status = command.status().map_err(broken)?;
+    // It holds this side's copies of the pipes, whose end could not be seen otherwise.
+    drop(command);
     if !status.success() {
         return Err(runtime.reason(status, &files.log));
     }
@@ -199,26 +195,29 @@ fn run(
         .map(|console| console.receive(terminal_size()))
         .transpose()
         .map_err(broken)?;
-    Ok((pid, terminal))
+    Ok((pid, terminal.unwrap_or(ours)))
 }
 
-/// The program's exit code, if it has ended.
-fn wait_for(pid: i32, flags: WaitPidFlag) -> Result<Option<i32>> {
+/// The exit code of the program, which has ended.
+fn exit_code(pid: i32) -> Result<i32> {
     loop {
-        match waitpid(Pid::from_raw(pid), Some(flags)) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Some(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(128 + signal as i32)),
-            Ok(WaitStatus::StillAlive) => return Ok(None),
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(Error::io("wait for the program", io::Error::from(error))),
         }
     }
 }
 
-/// Passes bytes between the user's terminal and the program's until it ends or the user leaves.
-fn converse(pid: i32, streams: &mut Streams, interactive: bool, signals: &Signals) -> Result<Outcome> {
-    let failed = |error: io::Error| Error::io("use the terminal", error);
-    let _raw = if interactive {
+/// Passes on what the program writes, and what the user types on its terminal, until it ends or the user leaves.
+fn converse(pid: i32, streams: &mut Streams, keyboard: bool, signals: &Signals) -> Result<Outcome> {
+    let failed = |error: io::Error| Error::io("pass bytes to and from the program", error);
+    let child =
+        rustix::process::Pid::from_raw(pid).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
+    let child = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty())
+        .map_err(|error| failed(error.into()))?;
+    let _raw = if keyboard {
         RawTerminal::enter().map_err(failed)?
     } else {
         None
@@ -226,9 +225,9 @@ fn converse(pid: i32, streams: &mut Streams, interactive: bool, signals: &Signal
     let own: OwnedFd = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let mut own = File::from(own);
     let mut detach = Detach::on_terminal();
-    let (mut listening, mut buffer) = (interactive, [0; 16 * 1024]);
-    while !streams.outputs.is_empty() {
-        let ready = wait(streams, signals, listening.then_some(&own))?;
+    let (mut listening, mut buffer) = (keyboard, [0; 16 * 1024]);
+    loop {
+        let ready = wait(streams, signals, &child, listening.then_some(&own))?;
         if ready.resized {
             while signals.next().is_some() {}
             if let Some((rows, columns)) = terminal_size() {
@@ -239,61 +238,73 @@ fn converse(pid: i32, streams: &mut Streams, interactive: bool, signals: &Signal
             let length = own.read(&mut buffer).unwrap_or(0);
             listening = length > 0;
             let (bytes, leave) = detach.filter(buffer.get(..length).unwrap_or_default());
+            type_in(streams, &bytes)?;
             if leave {
                 return Ok(Outcome::Detached);
             }
-            let mut left = bytes.as_slice();
-            while let Some(rest) = left
-                .get(streams.write_input(left)..)
-                .filter(|rest| !rest.is_empty())
-            {
-                left = rest;
-                wait_until_it_reads(streams)?;
-            }
         }
-        if ready.written
-            && let Some((_, length)) = streams.read_output(0, &mut buffer)
-        {
-            let mut stdout = io::stdout().lock();
-            let written = stdout
-                .write_all(buffer.get(..length).unwrap_or_default())
-                .and_then(|()| stdout.flush());
-            written.map_err(failed)?;
+        for at in (0..streams.outputs.len()).rev() {
+            while show(streams, at, &mut buffer)? && ready.ended {}
+        }
+        if ready.ended {
+            return exit_code(pid).map(Outcome::Exited);
         }
     }
-    wait_for(pid, WaitPidFlag::empty()).map(|code| Outcome::Exited(code.unwrap_or_default()))
+}
+
+fn type_in(streams: &mut Streams, bytes: &[u8]) -> Result<()> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        left = left.get(streams.write_input(left)..).unwrap_or_default();
+        if let Some(input) = streams.input_fd().filter(|_| !left.is_empty()) {
+            poll_again(&mut [PollFd::from_borrowed_fd(input, PollFlags::OUT)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows what one output has now; false when it has nothing.
+fn show(streams: &mut Streams, at: usize, buffer: &mut [u8]) -> Result<bool> {
+    let Some((stream, length)) = streams.read_output(at, buffer) else {
+        return Ok(false);
+    };
+    let bytes = buffer.get(..length).unwrap_or_default();
+    let written = match stream {
+        Stream::Stdout => write(io::stdout().lock(), bytes),
+        Stream::Stderr => write(io::stderr().lock(), bytes),
+    };
+    written.map(|()| true).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Error::new(Kind::ClosedPipe, "nobody reads the output any more"),
+        _ => Error::io("write the program's output", error),
+    })
 }
 
 struct Ready {
-    written: bool,
+    ended: bool,
     resized: bool,
     typed: bool,
 }
 
-fn wait(streams: &Streams, signals: &Signals, own: Option<&File>) -> Result<Ready> {
-    let mut polled = Vec::new();
+fn wait(streams: &Streams, signals: &Signals, child: &OwnedFd, own: Option<&File>) -> Result<Ready> {
+    let mut polled = vec![
+        PollFd::new(child, PollFlags::IN),
+        PollFd::new(signals, PollFlags::IN),
+    ];
+    polled.extend(own.map(|own| PollFd::new(own, PollFlags::IN)));
+    let typed_at = polled.len() - 1;
     polled.extend(
         streams
             .outputs
-            .first()
+            .iter()
             .map(|(_, file)| PollFd::new(file, PollFlags::IN)),
     );
-    polled.push(PollFd::new(signals, PollFlags::IN));
-    polled.extend(own.map(|own| PollFd::new(own, PollFlags::IN)));
     poll_again(&mut polled)?;
     let is_ready = |at: usize| polled.get(at).is_some_and(|polled| !polled.revents().is_empty());
     Ok(Ready {
-        written: is_ready(0),
+        ended: is_ready(0),
         resized: is_ready(1),
-        typed: is_ready(2),
+        typed: own.is_some() && is_ready(typed_at),
     })
-}
-
-fn wait_until_it_reads(streams: &Streams) -> Result<()> {
-    let Some(input) = streams.input_fd() else {
-        return Ok(());
-    };
-    poll_again(&mut [PollFd::from_borrowed_fd(input, PollFlags::OUT)])
 }
 
 fn poll_again(polled: &mut [PollFd<'_>]) -> Result<()> {

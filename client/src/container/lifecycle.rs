@@ -26,6 +26,9 @@ use crate::{
 
 /// What a container whose shim was killed is said to have ended with, as docker says after a crash.
 const LOST: i32 = 255;
+/// How long a shim may take between having the lock and listening, and back.
+const BETWEEN_STATES: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long a container may take to end when it does not say, in seconds.
 const STOP_TIMEOUT_S: u64 = 10;
 
@@ -188,6 +191,14 @@ impl Running {
         }
     }
 
+    /// Says which words this program speaks.
+    pub fn say_hello(&self) {
+        self.send(&Frame::Hello(Hello {
+            version: VERSION,
+            ..Hello::default()
+        }));
+    }
+
     /// Sends a word. A shim that has ended does not need it.
     pub fn send(&self, frame: &Frame) {
         drop(frame.send(&self.stream));
@@ -256,6 +267,44 @@ impl Running {
     }
 }
 
+/// Who has a container in hand.
+#[derive(Debug)]
+pub enum Hands {
+    /// This process, from now on.
+    Ours(Lock),
+    /// Its shim: it runs.
+    Shim(Running),
+    /// Nobody: it is gone.
+    Gone,
+}
+
+/// Takes a container into this process's hands, or connects to the shim that has it. While a shim is
+/// starting or ending there is a moment without either, which is waited for.
+///
+/// # Errors
+/// A folder that cannot be locked, or that another command does not let go.
+pub fn take(containers: &Containers<'_>, id: &Id) -> Result<Hands> {
+    let deadline = Instant::now() + BETWEEN_STATES;
+    loop {
+        if let Some(lock) = containers.try_lock(id)? {
+            return Ok(Hands::Ours(lock));
+        }
+        if !containers.folder(id).exists() {
+            return Ok(Hands::Gone);
+        }
+        if let Some(running) = Running::connect(containers, id)? {
+            return Ok(Hands::Shim(running));
+        }
+        if Instant::now() > deadline {
+            return Err(Error::engine(
+                Kind::Conflict,
+                format!("container {id} is in use by another command"),
+            ));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
 /// Connects through the folder's descriptor, since a socket's path may have 107 bytes only.
 fn connect_in(folder: &Path) -> io::Result<UnixStream> {
     use std::os::fd::AsRawFd;
@@ -282,13 +331,10 @@ pub fn stop(app: &App, word: &str, timeout_s: Option<i64>, signal_name: Option<&
     let state = find(app, &containers, word)?.into_state()?;
     let name = signal_name.unwrap_or(&state.process.stop_signal);
     let number = if name.is_empty() { 15 } else { signal::parse(name)? };
-    let Some(mut running) = Running::connect(&containers, &state.id)? else {
+    let Hands::Shim(mut running) = take(&containers, &state.id)? else {
         return Ok(());
     };
-    running.send(&Frame::Hello(Hello {
-        version: VERSION,
-        ..Hello::default()
-    }));
+    running.say_hello();
     running.send(&Frame::Signal(number));
     let default = state.process.stop_timeout_s.unwrap_or(STOP_TIMEOUT_S);
     let timeout = match timeout_s {
@@ -323,11 +369,10 @@ pub fn kill(app: &App, word: &str, signal_name: &str) -> Result<()> {
             format!("Container {id} is not running"),
         ))
     };
-    let mut running = Running::connect(&containers, &id)?.ok_or_else(not_running)?;
-    running.send(&Frame::Hello(Hello {
-        version: VERSION,
-        ..Hello::default()
-    }));
+    let Hands::Shim(mut running) = take(&containers, &id)? else {
+        return Err(not_running());
+    };
+    running.say_hello();
     running.send(&Frame::Signal(number));
     if number == 9 {
         running.wait(None)?;
@@ -343,26 +388,29 @@ pub fn remove(app: &App, word: &str, force: bool) -> Result<()> {
     let containers = Containers::new(app.store()?);
     let entry = find(app, &containers, word)?;
     let id = entry.id().clone();
-    let mut lock = containers.try_lock(&id)?;
-    if lock.is_none() && force {
-        end_now(&containers, &id)?;
-        lock = containers.try_lock(&id)?;
-        if lock.is_none() && !containers.folder(&id).exists() {
-            return Ok(());
-        }
-    }
-    let Some(lock) = lock else {
-        return Err(Error::engine(
-            Kind::Conflict,
-            format!(
-                "cannot remove container \"/{}\": container is running: stop the container before removing or force \
-                 remove",
-                match &entry {
+    let lock = loop {
+        match take(&containers, &id)? {
+            Hands::Ours(lock) => break lock,
+            Hands::Gone => return Ok(()),
+            Hands::Shim(mut running) if force => {
+                running.say_hello();
+                running.send(&Frame::Signal(9));
+                running.wait(None)?;
+            }
+            Hands::Shim(_) => {
+                let name = match &entry {
                     Entry::Whole(state) => &state.name,
                     Entry::Damaged { id, .. } => id.as_str(),
-                }
-            ),
-        ));
+                };
+                return Err(Error::engine(
+                    Kind::Conflict,
+                    format!(
+                        "cannot remove container \"/{name}\": container is running: stop the container before \
+                         removing or force remove"
+                    ),
+                ));
+            }
+        }
     };
     let name = match &entry {
         Entry::Whole(state) => Some(state.name.as_str()),
@@ -373,16 +421,4 @@ pub fn remove(app: &App, word: &str, force: bool) -> Result<()> {
         }
     };
     containers.remove(&id, name, lock)
-}
-
-fn end_now(containers: &Containers<'_>, id: &Id) -> Result<()> {
-    if let Some(mut running) = Running::connect(containers, id)? {
-        running.send(&Frame::Hello(Hello {
-            version: VERSION,
-            ..Hello::default()
-        }));
-        running.send(&Frame::Signal(9));
-        running.wait(None)?;
-    }
-    Ok(())
 }

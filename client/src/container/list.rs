@@ -268,7 +268,7 @@ pub fn row(containers: &Containers<'_>, entry: &Entry, now: Timestamp, full: boo
         Entry::Whole(state) => state,
         Entry::Damaged { id, name, cause } => return damaged_row(id, name.as_deref(), cause, full),
     };
-    let command = state.process.arguments().join(" ");
+    let command = command_line(&state.process.arguments());
     let command = if full {
         command
     } else {
@@ -289,7 +289,7 @@ pub fn row(containers: &Containers<'_>, entry: &Entry, now: Timestamp, full: boo
     json!({
         "ID": if full { state.id.as_str() } else { state.id.short() },
         "Image": image_name(state, full),
-        "Command": format!("\"{command}\""),
+        "Command": quoted(&command),
         "CreatedAt": state.created.strftime("%Y-%m-%d %H:%M:%S %z UTC").to_string(),
         "RunningFor": units::ago(state.created, now),
         "Ports": ports(state),
@@ -303,6 +303,35 @@ pub fn row(containers: &Containers<'_>, entry: &Entry, now: Timestamp, full: boo
         "Networks": state.host.network.as_str(),
         "Platform": Value::Null,
     })
+}
+
+/// The command in one line: an argument with a blank in it stands in quotes.
+fn command_line(arguments: &[String]) -> String {
+    let shown = arguments.iter().enumerate().map(|(at, argument)| {
+        if at > 0 && argument.contains(' ') {
+            format!("'{argument}'")
+        } else {
+            argument.clone()
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// A text as Go quotes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            control if control.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(control))),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn image_name(state: &State, full: bool) -> String {
@@ -385,6 +414,12 @@ mod tests {
         ] {
             assert_eq!(is_named("web-1", part), found, "{part}");
         }
+    }
+
+    #[test]
+    fn a_command_is_quoted_as_go_does() {
+        let words = ["sh", "-c", "echo \"a\"\n"].map(str::to_owned);
+        assert_eq!(quoted(&command_line(&words)), r#""sh -c 'echo \"a\"\n'""#);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::container::StreamsForRuntime as ForRuntime;
 pub(crate) const READ_BYTES: usize = 32 * 1024;
 
 /// This side of the streams.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Streams {
     /// Where the container reads from, while somebody may still write.
     pub(crate) input: Option<File>,

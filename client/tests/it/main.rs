@@ -6,8 +6,10 @@
     reason = "tests"
 )]
 
+mod containers;
 mod crash_points;
 mod help;
+mod golden;
 mod hostile_registry;
 mod images;
 mod pulls;
