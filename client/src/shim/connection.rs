@@ -19,7 +19,9 @@ pub(super) struct Connection {
     waiting: Vec<u8>,
     /// What it came for; nothing until it said so.
     pub(super) hello: Hello,
-    /// Nothing more comes from it, or goes to it.
+    /// It reads nothing more; what it said before is still heard.
+    deaf: bool,
+    /// Nothing more comes from it.
     pub(super) gone: bool,
 }
 
@@ -32,6 +34,7 @@ impl Connection {
             reader,
             waiting,
             hello: Hello::default(),
+            deaf: false,
             gone: false,
         })
     }
@@ -50,7 +53,7 @@ impl Connection {
 
     /// Sends a frame, now as far as it goes.
     pub(super) fn send(&mut self, frame: &Frame) {
-        if !self.gone {
+        if !self.deaf {
             self.waiting.extend(frame.encode());
             self.flush();
         }
@@ -66,7 +69,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_closed) => {
-                    self.gone = true;
+                    self.deaf = true;
                     self.waiting.clear();
                 }
             }

@@ -11,12 +11,41 @@ use crate::support::machine::Machine;
 #[test]
 fn streams_and_exit_codes_are_the_program_s() {
     let machine = Machine::enter();
-    let ran = machine.run(&["run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3"]);
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(3), "out\n", "err\n"));
-    let killed = machine.run(&["run", "--rm", "--network", "none", "busybox", "sh", "-c", "trap - TERM; kill -TERM $$; sleep 9 & wait"]);
+    let ran = machine.run(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "echo out; echo err >&2; exit 3",
+    ]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (Some(3), "out\n", "err\n")
+    );
+    let killed = machine.run(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "trap - TERM; kill -TERM $$; sleep 9 & wait",
+    ]);
     assert!(matches!(killed.code, Some(0 | 143)), "{killed:?}");
-    assert!(machine.fails(127, &["run", "--rm", "busybox", "nosuch"]).contains("executable file not found in $PATH"));
-    assert!(machine.fails(126, &["run", "--rm", "busybox", "/etc"]).contains("permission denied"));
+    assert!(
+        machine
+            .fails(127, &["run", "--rm", "busybox", "nosuch"])
+            .contains("executable file not found in $PATH")
+    );
+    assert!(
+        machine
+            .fails(126, &["run", "--rm", "busybox", "/etc"])
+            .contains("permission denied")
+    );
 }
 
 #[test]
@@ -24,9 +53,21 @@ fn a_name_is_taken_until_its_container_is_removed() {
     let machine = Machine::enter();
     machine.ok(&["run", "--name", "one", "--network", "none", "busybox", "true"]);
     let refusal = machine.fails(125, &["run", "--name", "one", "busybox", "true"]);
-    assert!(refusal.contains("Conflict. The container name \"/one\" is already in use by container \""), "{refusal}");
+    assert!(
+        refusal.contains("Conflict. The container name \"/one\" is already in use by container \""),
+        "{refusal}"
+    );
     assert_eq!(machine.ok(&["rm", "one"]), "one\n");
-    machine.ok(&["run", "--rm", "--name", "one", "--network", "none", "busybox", "true"]);
+    machine.ok(&[
+        "run",
+        "--rm",
+        "--name",
+        "one",
+        "--network",
+        "none",
+        "busybox",
+        "true",
+    ]);
     assert_eq!(machine.ok(&["ps", "-aq"]), "");
 }
 
@@ -34,17 +75,46 @@ fn a_name_is_taken_until_its_container_is_removed() {
 fn users_are_those_of_the_image_and_never_root_instead() {
     let machine = Machine::enter();
     let id = |user: &str| machine.ok(&["run", "--rm", "--network", "none", "-u", user, "busybox", "id"]);
-    assert_eq!(id("nobody"), "uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)\n");
+    assert_eq!(
+        id("nobody"),
+        "uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)\n"
+    );
     assert_eq!(id("1000:50"), "uid=1000 gid=50 groups=50\n");
     for (user, says) in [
         ("nosuchuser", "unable to find user nosuchuser"),
         ("root:nosuchgroup", "unable to find group nosuchgroup"),
         ("4294967296", "uids and gids must be in range"),
     ] {
-        assert!(machine.fails(125, &["run", "--rm", "-u", user, "busybox", "id"]).contains(says));
+        assert!(
+            machine
+                .fails(125, &["run", "--rm", "-u", user, "busybox", "id"])
+                .contains(says)
+        );
     }
-    machine.ok(&["run", "--name", "bare", "--network", "none", "busybox", "rm", "/etc/passwd", "/etc/group"]);
-    assert!(machine.ok(&["run", "--rm", "--network", "none", "busybox", "cat", "/etc/passwd"]).contains("nobody"));
+    machine.ok(&[
+        "run",
+        "--name",
+        "bare",
+        "--network",
+        "none",
+        "busybox",
+        "rm",
+        "/etc/passwd",
+        "/etc/group",
+    ]);
+    assert!(
+        machine
+            .ok(&[
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "busybox",
+                "cat",
+                "/etc/passwd"
+            ])
+            .contains("nobody")
+    );
 }
 
 #[test]
@@ -62,22 +132,45 @@ fn signals_of_the_client_reach_the_program() {
     assert_eq!(line, "ready\n");
     kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     output.read_to_string(&mut line).unwrap();
-    assert_eq!((line.as_str(), client.wait().unwrap().code()), ("ready\ngot\n", Some(9)));
+    assert_eq!(
+        (line.as_str(), client.wait().unwrap().code()),
+        ("ready\ngot\n", Some(9))
+    );
 }
 
 #[test]
 fn stop_asks_first_and_kills_what_does_not_listen() {
     let machine = Machine::enter();
     let run = |name: &str, script: &str| {
-        let id = machine.ok(&["run", "-d", "--network", "none", "--name", name, "busybox", "sh", "-c", script]);
+        let id = machine.ok(&[
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            name,
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ]);
         assert_eq!(id.len(), 65);
     };
-    run("polite", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done");
+    run(
+        "polite",
+        "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done",
+    );
     run("deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done");
     for name in ["polite", "deaf"] {
-        let mut logs = machine.command(&["logs", "-f", name]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut logs = machine
+            .command(&["logs", "-f", name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(logs.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(logs.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(line, "ready\n");
         assert_eq!(machine.ok(&["stop", "-t", "1", name]), format!("{name}\n"));
         logs.wait().unwrap();
@@ -92,7 +185,11 @@ fn stop_asks_first_and_kills_what_does_not_listen() {
 fn input_is_passed_on_and_its_end_too() {
     let machine = Machine::enter();
     let mut client = machine.command(&["run", "-i", "--rm", "--network", "none", "busybox", "wc", "-c"]);
-    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut client = client
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::io::Write::write_all(&mut client.stdin.take().unwrap(), &vec![b'x'; 3_000_000]).unwrap();
     let output = client.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "3000000\n");
@@ -102,7 +199,17 @@ fn input_is_passed_on_and_its_end_too() {
 fn a_flood_of_output_arrives_whole_and_the_log_keeps_the_last_of_it() {
     let machine = Machine::enter();
     let script = "seq 1 60000";
-    let output = machine.ok(&["run", "--name", "flood", "--network", "none", "busybox", "sh", "-c", script]);
+    let output = machine.ok(&[
+        "run",
+        "--name",
+        "flood",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
     assert_eq!(output.lines().count(), 60_000);
     assert_eq!(machine.ok(&["logs", "--tail", "2", "flood"]), "59999\n60000\n");
     assert_eq!(machine.ok(&["logs", "flood"]), output);
@@ -111,23 +218,82 @@ fn a_flood_of_output_arrives_whole_and_the_log_keeps_the_last_of_it() {
 #[test]
 fn another_program_joins_a_running_container() {
     let machine = Machine::enter();
-    machine.ok(&["run", "-d", "--name", "long", "--network", "none", "-e", "A=1", "busybox", "sleep", "1000"]);
-    assert_eq!(machine.ok(&["exec", "-e", "B=2", "-w", "/tmp", "long", "sh", "-c", "echo $A$B; pwd"]), "12\n/tmp\n");
+    machine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "long",
+        "--network",
+        "none",
+        "-e",
+        "A=1",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(
+        machine.ok(&[
+            "exec",
+            "-e",
+            "B=2",
+            "-w",
+            "/tmp",
+            "long",
+            "sh",
+            "-c",
+            "echo $A$B; pwd"
+        ]),
+        "12\n/tmp\n"
+    );
     machine.fails(7, &["exec", "long", "sh", "-c", "exit 7"]);
     machine.fails(126, &["exec", "long", "nosuchprogram"]);
     machine.fails(126, &["exec", "-u", "nosuchuser", "long", "true"]);
-    let status = machine.ok(&["exec", "-u", "nobody", "long", "grep", "-E", "^(CapEff|Seccomp|Uid)", "/proc/self/status"]);
-    assert!(status.contains("65534") && status.contains("CapEff:\t0000000000000000") && status.contains("Seccomp:\t2"), "{status}");
+    let status = machine.ok(&[
+        "exec",
+        "-u",
+        "nobody",
+        "long",
+        "grep",
+        "-E",
+        "^(CapEff|Seccomp|Uid)",
+        "/proc/self/status",
+    ]);
+    assert!(
+        status.contains("65534")
+            && status.contains("CapEff:\t0000000000000000")
+            && status.contains("Seccomp:\t2"),
+        "{status}"
+    );
     machine.ok(&["exec", "-d", "long", "touch", "/tmp/there"]);
-    machine.ok(&["exec", "long", "sh", "-c", "while [ ! -e /tmp/there ]; do sleep 0.05; done"]);
+    machine.ok(&[
+        "exec",
+        "long",
+        "sh",
+        "-c",
+        "while [ ! -e /tmp/there ]; do sleep 0.05; done",
+    ]);
     machine.ok(&["rm", "-f", "long"]);
-    assert!(machine.fails(1, &["exec", "long", "true"]).contains("No such container: long"));
+    assert!(
+        machine
+            .fails(1, &["exec", "long", "true"])
+            .contains("No such container: long")
+    );
 }
 
 #[test]
 fn a_container_starts_again_with_what_it_wrote() {
     let machine = Machine::enter();
-    let id = machine.ok(&["create", "--name", "again", "--network", "none", "busybox", "sh", "-c", "echo x >>/log; wc -l </log"]);
+    let id = machine.ok(&[
+        "create",
+        "--name",
+        "again",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "echo x >>/log; wc -l </log",
+    ]);
     assert_eq!(machine.inspect("again", "State.Status"), "created");
     assert_eq!(machine.ok(&["start", "-a", "again"]), "1\n");
     assert_eq!(machine.ok(&["start", "-a", id.trim()]), "2\n");
@@ -143,13 +309,68 @@ fn binds_limits_and_the_read_only_root_hold() {
     std::fs::write(folder.join("file"), "host\n").unwrap();
     let bind = format!("{}:/data", folder.display());
     let script = "cat /data/file; echo guest >/data/made";
-    assert_eq!(machine.ok(&["run", "--rm", "-v", &bind, "--network", "none", "busybox", "sh", "-c", script]), "host\n");
+    assert_eq!(
+        machine.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            &bind,
+            "--network",
+            "none",
+            "busybox",
+            "sh",
+            "-c",
+            script
+        ]),
+        "host\n"
+    );
     assert_eq!(std::fs::read_to_string(folder.join("made")).unwrap(), "guest\n");
     let bind = format!("{bind}:ro");
-    machine.fails(1, &["run", "--rm", "-v", &bind, "--network", "none", "busybox", "touch", "/data/x"]);
-    machine.fails(1, &["run", "--rm", "--read-only", "--network", "none", "busybox", "touch", "/x"]);
-    let pids = machine.run(&["run", "--rm", "--pids-limit", "1", "--network", "none", "busybox", "sh", "-c", "sleep 0; true"]);
+    machine.fails(
+        1,
+        &[
+            "run",
+            "--rm",
+            "-v",
+            &bind,
+            "--network",
+            "none",
+            "busybox",
+            "touch",
+            "/data/x",
+        ],
+    );
+    machine.fails(
+        1,
+        &[
+            "run",
+            "--rm",
+            "--read-only",
+            "--network",
+            "none",
+            "busybox",
+            "touch",
+            "/x",
+        ],
+    );
+    let pids = machine.run(&[
+        "run",
+        "--rm",
+        "--pids-limit",
+        "1",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "sleep 0; true",
+    ]);
     assert_ne!(pids.code, Some(0), "{pids:?}");
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let machine = Machine::enter();
     for (flags, says) in [
         (&["-v", "data:/x"][..], "named volumes are not supported yet"),
         (&["-p", "53:53/udp"], "publishing udp ports is not supported yet"),

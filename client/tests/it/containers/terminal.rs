@@ -24,11 +24,35 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        tcsetwinsize(&slave, Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        tcsetwinsize(
+            &slave,
+            Winsize {
+                ws_row: 33,
+                ws_col: 77,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            },
+        )
+        .unwrap();
         let stdio = || Stdio::from(slave.try_clone().unwrap());
-        let child = machine.command(arguments).stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
-        Self { master: File::from(master), slave, child, seen: String::new() }
+        let child = machine
+            .command(arguments)
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
+        Self {
+            master: File::from(master),
+            slave,
+            child,
+            seen: String::new(),
+        }
     }
 
     fn type_in(&mut self, text: &[u8]) {
@@ -47,26 +71,37 @@ impl Terminal {
     }
 
     fn is_raw(&self) -> bool {
-        !tcgetattr(&self.slave).unwrap().local_modes.contains(LocalModes::ICANON)
+        !tcgetattr(&self.slave)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ICANON)
     }
 }
 
 #[test]
 fn a_shell_has_a_terminal_of_the_user_s_size_and_gives_it_back() {
     let machine = Machine::enter();
-    let mut terminal = Terminal::of(&machine, &["run", "-it", "--rm", "--network", "none", "busybox", "sh"]);
+    let mut terminal = Terminal::of(
+        &machine,
+        &["run", "-it", "--rm", "--network", "none", "busybox", "sh"],
+    );
     terminal.expect("/ # ");
     assert!(terminal.is_raw());
     terminal.type_in(b"stty size\r");
     terminal.expect("33 77");
-    let size = Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: 40,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     tcsetwinsize(&terminal.master, size).unwrap();
     let client = nix::unistd::Pid::from_raw(terminal.child.id().try_into().unwrap());
     nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGWINCH).unwrap();
     terminal.type_in(b"until stty size | grep '40 100'; do sleep 0.1; done\r");
     terminal.expect("\n40 100");
-    terminal.type_in(b"sleep 1000\r");
-    terminal.expect("sleep 1000");
+    terminal.type_in(b"sh -c 'echo go; sleep 1000'\r");
+    terminal.expect("\r\ngo");
     terminal.type_in(b"\x03");
     terminal.expect("/ # ");
     terminal.type_in(b"exit 5\r");
@@ -77,7 +112,19 @@ fn a_shell_has_a_terminal_of_the_user_s_size_and_gives_it_back() {
 #[test]
 fn control_p_control_q_leaves_and_attach_comes_back() {
     let machine = Machine::enter();
-    let mut terminal = Terminal::of(&machine, &["run", "-it", "--name", "kept", "--network", "none", "busybox", "sh"]);
+    let mut terminal = Terminal::of(
+        &machine,
+        &[
+            "run",
+            "-it",
+            "--name",
+            "kept",
+            "--network",
+            "none",
+            "busybox",
+            "sh",
+        ],
+    );
     terminal.expect("/ # ");
     terminal.type_in(b"X=left\r");
     terminal.expect("/ # ");
@@ -104,5 +151,8 @@ fn control_p_control_q_leaves_and_attach_comes_back() {
 #[test]
 fn a_terminal_that_is_none_is_refused() {
     let machine = Machine::enter();
-    assert_eq!(machine.fails(1, &["run", "-it", "--rm", "busybox", "sh"]), "the input device is not a TTY\n");
+    assert_eq!(
+        machine.fails(1, &["run", "-it", "--rm", "busybox", "sh"]),
+        "the input device is not a TTY\n"
+    );
 }

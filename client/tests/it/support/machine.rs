@@ -40,14 +40,26 @@ impl Machine {
     /// Runs a command that must succeed; returns its stdout.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
-        assert_eq!(ran.code, Some(0), "wharf {arguments:?}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code,
+            Some(0),
+            "wharf {arguments:?}: {}{}",
+            ran.stdout,
+            ran.stderr
+        );
         ran.stdout
     }
 
     /// Runs a command that must exit with this code; returns its stderr.
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
-        assert_eq!(ran.code, Some(code), "wharf {arguments:?}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code,
+            Some(code),
+            "wharf {arguments:?}: {}{}",
+            ran.stdout,
+            ran.stderr
+        );
         ran.stderr
     }
 
@@ -71,17 +83,36 @@ impl Machine {
 
     fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
-        for folder in ["root/containers", "root/names", "root/snapshots", "run/containers", "run/runtime"] {
+        for folder in [
+            "root/containers",
+            "root/names",
+            "root/snapshots",
+            "run/containers",
+            "run/runtime",
+        ] {
             let entries = std::fs::read_dir(self.wharf.path(folder));
-            let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+            let names = entries
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name());
             left.extend(names.map(|name| format!("{folder}/{}", name.display())));
         }
         left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
         let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         let own = self.wharf.path("").display().to_string();
-        left.extend(mounts.lines().filter(|line| line.contains(&own)).map(str::to_owned));
+        left.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&own))
+                .map(str::to_owned),
+        );
         for kind in ["bridge", "veth"] {
-            left.extend(output("ip", &["-br", "link", "show", "type", kind]).lines().map(str::to_owned));
+            left.extend(
+                output("ip", &["-br", "link", "show", "type", kind])
+                    .lines()
+                    .map(str::to_owned),
+            );
         }
         left.extend(output("nft", &["list", "ruleset"]).lines().map(str::to_owned));
         left
@@ -109,7 +140,11 @@ impl Drop for Machine {
 /// Runs another program that must succeed; returns its stdout.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -121,7 +156,10 @@ fn busybox() -> &'static str {
         make_root(&folder.path().join("root"));
         let archive = folder.path().join("busybox.tar").display().to_string();
         let root = folder.path().join("root").display().to_string();
-        output("tar", &["-C", &root, "--owner=0", "--group=0", "-cf", &archive, "."]);
+        output(
+            "tar",
+            &["-C", &root, "--owner=0", "--group=0", "-cf", &archive, "."],
+        );
         (folder, archive)
     });
     path
@@ -132,9 +170,16 @@ fn make_root(root: &Path) {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for applet in output("/bin/busybox", &["--list"]).lines().filter(|applet| *applet != "busybox") {
+    for applet in output("/bin/busybox", &["--list"])
+        .lines()
+        .filter(|applet| *applet != "busybox")
+    {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n").unwrap();
+    std::fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    )
+    .unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n").unwrap();
 }
