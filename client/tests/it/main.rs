@@ -8,8 +8,8 @@
 
 mod containers;
 mod crash_points;
-mod help;
 mod golden;
+mod help;
 mod hostile_registry;
 mod images;
 mod pulls;
