@@ -11,6 +11,7 @@
 mod answer;
 pub mod auth;
 pub mod blobs;
+mod clients;
 pub mod credentials;
 pub mod error;
 pub mod manifests;

@@ -3,7 +3,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::error::{Error, Kind};
+
+/// How long a port of this machine may think about a greeting.
+const GREETING_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Whether a host can only be this machine, so that plain HTTP shows nothing to anybody else.
 pub(crate) fn is_loopback(host: &str) -> bool {
@@ -15,6 +20,49 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || name
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// Greets a port in TLS and says whether it answers anything else, or hangs up: then it does not speak it. A port
+/// that cannot be reached or keeps silent is not known not to.
+pub(super) async fn hangs_up_on_tls(host: &str) -> bool {
+    let with_port = if host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        host.to_owned()
+    } else {
+        format!("{host}:443")
+    };
+    let greeted = async {
+        let greeting = greeting().ok()?;
+        let mut stream = tokio::net::TcpStream::connect(&with_port).await.ok()?;
+        stream.write_all(&greeting).await.ok()?;
+        let mut first = [0_u8; 1];
+        Some(match stream.read(&mut first).await {
+            // TLS answers with a record of a handshake or an alert.
+            Ok(1) => !matches!(first, [0x15 | 0x16]),
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        })
+    };
+    matches!(
+        tokio::time::timeout(GREETING_TIMEOUT, greeted).await,
+        Ok(Some(true))
+    )
+}
+
+/// The first bytes of a TLS connection. It is never gone on with, so no certificate is looked at.
+fn greeting() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost")?;
+    let mut connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name)?;
+    let mut greeting = Vec::new();
+    connection.write_tls(&mut greeting)?;
+    Ok(greeting)
 }
 
 /// Whether a connection failed for any other reason than that the port does not speak TLS: nobody

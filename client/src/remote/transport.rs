@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 
 use super::answer::{refusal, shown};
 use super::auth::{self, Asking, Challenge, Token};
+use super::clients::Clients;
 use super::credentials::Login;
 use super::error::RemoteError;
-use super::tls::{is_loopback, own_authorities, speaks_tls};
+use super::tls::{hangs_up_on_tls, is_loopback, speaks_tls};
 use crate::config::{DOCKER_HUB, Settings};
 use crate::error::Error;
 
@@ -30,7 +31,7 @@ pub struct Registry {
     host: String,
     login: Option<Login>,
     insecure: bool,
-    client: Client,
+    clients: Clients,
     learnt: Mutex<Learnt>,
 }
 
@@ -105,22 +106,11 @@ impl Registry {
         } else {
             host
         };
-        let mut builder = Client::builder()
-            .user_agent(format!("wharf/{}", crate::VERSION))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_secs(60))
-            .tls_danger_accept_invalid_certs(insecure)
-            .tls_certs_merge(own_authorities(host)?);
-        if is_loopback(address) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| Error::io("prepare TLS", error))?;
         Ok(Self {
             host: address.to_owned(),
             login,
             insecure,
-            client,
+            clients: Clients::new(host, address, insecure)?,
             learnt: Mutex::default(),
         })
     }
@@ -205,7 +195,8 @@ impl Registry {
                 scopes: &[],
                 offline: true,
             };
-            let token = auth::fetch_token(&self.client, realm, service.as_deref(), &asking).await?;
+            let token =
+                auth::fetch_token(self.clients.of(realm)?, realm, service.as_deref(), &asking).await?;
             refresh_token = token.refresh_token.clone();
             self.learnt().tokens.insert(Vec::new(), token);
         }
@@ -252,15 +243,16 @@ impl Registry {
     /// Sends a request once, following redirects; falls back to plain HTTP where that is allowed and the
     /// port does not speak TLS.
     async fn send_once(&self, request: &Request) -> Result<Response, RemoteError> {
-        let known = self.learnt().base.is_some();
-        let result = self.follow(request).await;
-        if known {
-            return result;
+        if self.learnt().base.is_some() {
+            return self.follow(request).await;
         }
+        if is_loopback(&self.host) && hangs_up_on_tls(&self.host).await {
+            self.learnt().base = Some(self.address("http"));
+            return self.follow(request).await;
+        }
+        let result = self.follow(request).await;
         match result {
-            Err(RemoteError::Unreachable { source, .. })
-                if (is_loopback(&self.host) || self.insecure) && !speaks_tls(&source) =>
-            {
+            Err(RemoteError::Unreachable { source, .. }) if self.insecure && !speaks_tls(&source) => {
                 self.learnt().base = Some(self.address("http"));
                 self.follow(request).await
             }
@@ -292,7 +284,8 @@ impl Registry {
                 headers.insert(header::AUTHORIZATION, value);
             }
             let sent = self
-                .client
+                .clients
+                .of(&url)?
                 .request(request.method.clone(), url.clone())
                 .headers(headers);
             let response = with_body(sent, &request.body)
@@ -359,7 +352,9 @@ impl Registry {
                         scopes,
                         offline: false,
                     };
-                    let token = auth::fetch_token(&self.client, &realm, service.as_deref(), &asking).await?;
+                    let token =
+                        auth::fetch_token(self.clients.of(&realm)?, &realm, service.as_deref(), &asking)
+                            .await?;
                     let text = format!("Bearer {}", token.text);
                     self.learnt().tokens.insert(scopes.to_vec(), token);
                     text
