@@ -233,7 +233,7 @@ impl Folder {
         if cgroups::is_frozen(&record.layout) {
             return Status::Paused;
         }
-        if self.has(GATE) && self.knock().is_ok() {
+        if self.has(GATE) && self.is_gated() {
             Status::Created
         } else {
             Status::Running
@@ -258,12 +258,19 @@ impl Folder {
 
     /// Connects to the gate. Fails with `ECONNREFUSED` if its owner is gone.
     pub(crate) fn knock(&self) -> Result<OwnedFd, Errno> {
-        let socket = socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        self.connect(SocketFlags::CLOEXEC)
+    }
+
+    /// Whether someone waits behind the gate, however many have looked before.
+    fn is_gated(&self) -> bool {
+        matches!(
+            self.connect(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
+            Ok(_) | Err(Errno::AGAIN)
+        )
+    }
+
+    fn connect(&self, flags: SocketFlags) -> Result<OwnedFd, Errno> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         connect(&socket, &short_address(&self.descriptor, GATE)?)?;
         Ok(socket)
     }

@@ -27,24 +27,38 @@ pub(crate) use settings::apply;
 
 use crate::error::{Doing, Error};
 
-/// Makes the container's folder in every hierarchy.
-pub(crate) fn create(layout: &Layout) -> Result<(), Error> {
+/// Refuses a place that somebody else is in, who would be limited and ended with the container, or where the
+/// container's process would freeze on its way in.
+pub(crate) fn check_free(layout: &Layout) -> Result<(), Error> {
     for hierarchy in &layout.hierarchies {
         let path = hierarchy.container_path();
-        let existed = make_dirs(hierarchy, path)
-            .doing(|| format!("linux.cgroupsPath: make the cgroup {}", path.display()))?;
-        if existed && members::folder_is_frozen(hierarchy) {
-            let path = path.display();
-            return Err(Error::State(format!(
-                "linux.cgroupsPath: the cgroup {path} is there already and frozen"
-            )));
-        }
+        let taken = if members::folder_is_frozen(hierarchy) {
+            "is there already and frozen"
+        } else if read(path.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty()) {
+            "is there already and holds processes"
+        } else {
+            continue;
+        };
+        return Err(Error::State(format!(
+            "linux.cgroupsPath: the cgroup {} {taken}",
+            path.display()
+        )));
     }
     Ok(())
 }
 
-/// Makes the folder and what is missing above it; answers whether it was there.
-fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<bool, Errno> {
+/// Makes the container's folder in every hierarchy.
+pub(crate) fn create(layout: &Layout) -> Result<(), Error> {
+    for hierarchy in &layout.hierarchies {
+        let path = hierarchy.container_path();
+        make_dirs(hierarchy, path)
+            .doing(|| format!("linux.cgroupsPath: make the cgroup {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes the folder and what is missing above it.
+fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<(), Errno> {
     let prepare = |level: &Path| match (hierarchy.is_v2(), hierarchy.has("cpuset")) {
         (false, true) => v1::inherit_cpuset(level),
         _ => Ok(()),
@@ -53,15 +67,14 @@ fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<bool, Errno> {
         return v2::make_dirs(hierarchy, path);
     }
     match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
-        Ok(()) => prepare(path).map(|()| false),
-        Err(Errno::EXIST) => prepare(path).map(|()| true),
+        Ok(()) | Err(Errno::EXIST) => prepare(path),
         Err(Errno::NOENT) if path.starts_with(hierarchy.mount_point()) && path != hierarchy.mount_point() => {
             make_dirs(hierarchy, path.parent().ok_or(Errno::NOENT)?)?;
             rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).or_else(|errno| match errno {
                 Errno::EXIST => Ok(()),
                 other => Err(other),
             })?;
-            prepare(path).map(|()| false)
+            prepare(path)
         }
         Err(errno) => Err(errno),
     }

@@ -30,13 +30,12 @@ pub(super) fn controllers(layout: &Layout) -> Vec<String> {
         .collect()
 }
 
-/// Makes the folder and those above it, each handing its controllers down; answers whether it was there.
-pub(super) fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<bool, Errno> {
+/// Makes the folder and those above it, each handing its controllers down.
+pub(super) fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<(), Errno> {
     let below = path
         .strip_prefix(hierarchy.mount_point())
         .map_err(|_outside| Errno::INVAL)?;
     let mut level = hierarchy.mount_point().to_owned();
-    let mut existed = true;
     for part in below {
         let listed = read(level.join("cgroup.controllers"))?;
         let given = read(level.join("cgroup.subtree_control"))?;
@@ -48,13 +47,12 @@ pub(super) fn make_dirs(hierarchy: &Hierarchy, path: &Path) -> Result<bool, Errn
             let _ = write(level.join("cgroup.subtree_control"), &format!("+{controller}"));
         }
         level.push(part);
-        existed = match rustix::fs::mkdir(&level, Mode::from_raw_mode(0o755)) {
-            Ok(()) => false,
-            Err(Errno::EXIST) => true,
+        match rustix::fs::mkdir(&level, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
-        };
+        }
     }
-    Ok(existed)
+    Ok(())
 }
 
 /// What to write, in order.

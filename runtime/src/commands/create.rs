@@ -76,6 +76,11 @@ pub(super) fn make(
     let folder = store.claim(&options.id)?;
     let layout = Layout::detect(plan.cgroups_path, &options.id)?;
     let mut record = record(&plan, layout)?;
+    if let Err(error) = cgroups::check_free(&record.layout) {
+        // Nothing is made yet but the folder, and the cgroup is another's.
+        folder.remove()?;
+        return Err(error);
+    }
     let made = build(&plan, &process, &folder, &mut record, &config, options);
     match made {
         Ok(started) => Ok(Made {

@@ -16,8 +16,8 @@ use crate::{
 /// Sends the signal.
 pub(super) fn kill(store: &Store, id: &ContainerId, name: &str, all: bool) -> Result<u8, Error> {
     let signal = signal::parse(name)?;
-    let folder = store.lock(id)?;
-    let record = folder.load()?;
+    // Without the lock: a signal must get through while a start waits for a hook.
+    let record = store.find(id)?.load()?;
     if all {
         cgroups::kill_all(&record.layout, signal)?;
         return Ok(0);

@@ -119,8 +119,14 @@ fn from_mount(index: usize, mount: &Mount<'_>, bundle: &Path) -> Result<MountPla
     let options = options::sort(&field, mount)?;
     let destination = inside(&format!("{field}.destination"), &mount.destination)?;
     let kind = mount.kind.as_deref().unwrap_or_default();
-    let bind = options.bind.or((kind == "bind").then_some(true));
+    let bind = options.bind.or((kind == "bind").then_some(false));
     let name = destination.to_str().unwrap_or_default();
+    if name == "." {
+        return Err(Error::refused(
+            format!("{field}.destination"),
+            "is the root itself, which root.path names",
+        ));
+    }
     let below_proc = name == "proc" || name.starts_with("proc/");
     if below_proc && name != "proc" && !COVERABLE.contains(&name) {
         let why = format!(

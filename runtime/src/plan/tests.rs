@@ -125,6 +125,11 @@ fn what_is_wrong_is_refused_by_its_path() {
         ("/mounts", r#"[{"destination":"/x"}]"#, "mounts[0].type: "),
         (
             "/mounts",
+            r#"[{"destination":"/x/..","type":"tmpfs"}]"#,
+            "mounts[0].destination: is the root",
+        ),
+        (
+            "/mounts",
             r#"[{"destination":"/proc/sys/kernel","type":"tmpfs"}]"#,
             "mounts[0].destination: ",
         ),

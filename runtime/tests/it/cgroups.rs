@@ -268,3 +268,19 @@ fn every_process_ends_with_the_container_even_without_a_pid_namespace() {
     bundle.wharf(&["delete", "--force", &id]).out();
     crate::support::wait_for_end(pid);
 }
+
+#[test]
+fn a_cgroup_that_is_anothers_is_left_alone() {
+    let mut bundle = Bundle::sleeping();
+    let name = bundle.id();
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("/{name}"));
+    let first = bundle.start();
+    let refusal = bundle.run().refusal();
+    assert!(
+        refusal.contains("linux.cgroupsPath: ") && refusal.contains("holds processes"),
+        "{refusal}"
+    );
+    assert_eq!(bundle.status(&first), "running");
+    bundle.wharf(&["pause", &first]).out();
+    assert!(bundle.run().refusal().contains("is there already and frozen"));
+}

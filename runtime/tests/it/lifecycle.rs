@@ -376,3 +376,16 @@ fn a_creation_that_is_killed_takes_its_process_with_it() {
     assert_eq!(bundle.status(&id), "stopped");
     bundle.wharf(&["delete", &id]).out();
 }
+
+#[test]
+fn any_number_of_looks_at_a_stopped_waiter_end() {
+    let bundle = Bundle::sleeping();
+    let id = bundle.create();
+    bundle.wharf(&["kill", &id, "STOP"]).out();
+    for _ in 0..40 {
+        assert_eq!(bundle.status(&id), "created");
+    }
+    bundle.wharf(&["kill", &id, "CONT"]).out();
+    bundle.wharf(&["start", &id]).out();
+    assert_eq!(bundle.status(&id), "running");
+}
