@@ -100,7 +100,10 @@ impl Wharf {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("password"), PASSWORD).unwrap();
         let address = free_address();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-registry"));
+        // Another build of the server can be measured as well.
+        let program = std::env::var_os("BENCH_PROGRAM");
+        let mut command =
+            Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_wharf-registry").into()));
         command
             .args(["serve", "--listen", &address, "--data-dir"])
             .arg(folder.join("data"))

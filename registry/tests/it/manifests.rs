@@ -443,7 +443,11 @@ async fn nothing_is_compressed_on_the_fly() {
     let pushed = admin.push_image("a/b", "t", "1").await;
     for path in ["/v2/a/b/manifests/t", "/v2/a/b/tags/list", "/v2/_catalog"] {
         let answer = answer(admin.ask("GET", path).header("accept-encoding", "gzip, br, zstd")).await;
-        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, ""),
+            "{path}"
+        );
     }
     assert_eq!(admin.get("/v2/a/b/manifests/t").await.body, pushed);
 }
