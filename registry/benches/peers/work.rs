@@ -220,7 +220,9 @@ fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut
     let header = authorization.trim().to_owned();
     Box::new(move || {
         let mut command = Command::new("wrk");
-        command.args(["-t2", "-c16", "-d4s", "--latency"]);
+        // docker-registry answers 404 for a manifest whose type is not accepted.
+        let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+        command.args(["-t2", "-c16", "-d4s", "--latency", "-H", accept]);
         if !header.is_empty() {
             command.args(["-H", &header]);
         }
