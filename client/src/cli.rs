@@ -108,12 +108,49 @@ pub enum Command {
     Version(commands::version::Version),
     /// `wharf wait`.
     Wait(commands::start::Wait),
+    /// `wharf container …`.
+    #[command(subcommand)]
+    Container(ContainerCommand),
     /// `wharf image …`.
     #[command(subcommand)]
     Image(ImageCommand),
     /// `wharf system …`.
     #[command(subcommand)]
     System(SystemCommand),
+}
+
+/// The commands of `wharf container`.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub enum ContainerCommand {
+    /// `wharf container attach`.
+    Attach(commands::start::Attach),
+    /// `wharf container create`.
+    Create(commands::run::Create),
+    /// `wharf container exec`.
+    Exec(commands::exec::Exec),
+    /// `wharf container inspect`.
+    Inspect(commands::inspect::InspectContainer),
+    /// `wharf container kill`.
+    Kill(commands::stop::Kill),
+    /// `wharf container logs`.
+    Logs(commands::logs::Logs),
+    /// `wharf container ls`.
+    #[command(alias = "list", alias = "ps")]
+    Ls(commands::ps::Ps),
+    /// `wharf container port`.
+    Port(commands::start::Port),
+    /// `wharf container rm`.
+    #[command(alias = "remove")]
+    Rm(commands::stop::Rm),
+    /// `wharf container run`.
+    Run(commands::run::Run),
+    /// `wharf container start`.
+    Start(commands::start::Start),
+    /// `wharf container stop`.
+    Stop(commands::stop::Stop),
+    /// `wharf container wait`.
+    Wait(commands::start::Wait),
 }
 
 /// The commands of `wharf image`.
@@ -228,18 +265,27 @@ fn run(cli: Cli, output: Output) -> Result<ExitCode> {
 /// Runs a command. One line a variant.
 async fn execute(command: Command, app: &App) -> Result<ExitCode> {
     match command {
-        Command::Attach(command) => command.execute(app),
-        Command::Exec(command) => command.execute(app),
-        Command::Logs(command) => command.execute(app),
-        Command::Port(command) => command.execute(app),
-        Command::Ps(command) => command.execute(app),
-        Command::Start(command) => command.execute(app),
-        Command::Wait(command) => command.execute(app),
-        Command::Create(command) => command.execute(app).await,
-        Command::Kill(command) => command.execute(app),
-        Command::Rm(command) => command.execute(app),
-        Command::Run(command) => command.execute(app).await,
-        Command::Stop(command) => command.execute(app),
+        Command::Attach(command) | Command::Container(ContainerCommand::Attach(command)) => {
+            command.execute(app)
+        }
+        Command::Exec(command) | Command::Container(ContainerCommand::Exec(command)) => command.execute(app),
+        Command::Logs(command) | Command::Container(ContainerCommand::Logs(command)) => command.execute(app),
+        Command::Port(command) | Command::Container(ContainerCommand::Port(command)) => command.execute(app),
+        Command::Ps(command) | Command::Container(ContainerCommand::Ls(command)) => command.execute(app),
+        Command::Container(ContainerCommand::Inspect(command)) => command.execute(app),
+        Command::Start(command) | Command::Container(ContainerCommand::Start(command)) => {
+            command.execute(app)
+        }
+        Command::Wait(command) | Command::Container(ContainerCommand::Wait(command)) => command.execute(app),
+        Command::Create(command) | Command::Container(ContainerCommand::Create(command)) => {
+            command.execute(app).await
+        }
+        Command::Kill(command) | Command::Container(ContainerCommand::Kill(command)) => command.execute(app),
+        Command::Rm(command) | Command::Container(ContainerCommand::Rm(command)) => command.execute(app),
+        Command::Run(command) | Command::Container(ContainerCommand::Run(command)) => {
+            command.execute(app).await
+        }
+        Command::Stop(command) | Command::Container(ContainerCommand::Stop(command)) => command.execute(app),
         Command::Images(command) | Command::Image(ImageCommand::Ls(command)) => command.execute(app),
         Command::Import(command) | Command::Image(ImageCommand::Import(command)) => command.execute(app),
         Command::Info(command) | Command::System(SystemCommand::Info(command)) => command.execute(app),

@@ -27,6 +27,17 @@ pub struct Inspect {
     names: Vec<String>,
 }
 
+/// Flags of `wharf container inspect`.
+#[derive(Debug, Args)]
+pub struct InspectContainer {
+    #[arg(short, long, value_name = "string", help = FORMAT)]
+    format: Option<String>,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+    names: Vec<String>,
+}
+
 /// Flags of `wharf image inspect`.
 #[derive(Debug, Args)]
 pub struct InspectImage {
@@ -56,6 +67,18 @@ impl Inspect {
                 }
             }
             describe_image(app, name, kind == "image")
+        })
+    }
+}
+
+impl InspectContainer {
+    /// Describes containers.
+    ///
+    /// # Errors
+    /// As [`Inspect::execute`].
+    pub fn execute(self, app: &App) -> Result<ExitCode> {
+        print_all(app, self.format.as_deref(), &self.names, |name| {
+            describe_container(app, name, self.size)
         })
     }
 }

@@ -381,3 +381,26 @@ fn what_is_not_built_is_refused_by_name() {
         assert!(machine.fails(125, &arguments).contains(says), "{flags:?}");
     }
 }
+
+#[test]
+fn cve_2020_15257_the_monitor_s_socket_is_a_file_in_a_private_folder() {
+    use std::os::unix::fs::MetadataExt;
+    let machine = Machine::enter();
+    machine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "long",
+        "--network",
+        "host",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    // An abstract name begins with @ there; whoever shares the network could connect to it.
+    let sockets = machine.ok(&["exec", "long", "cat", "/proc/net/unix"]);
+    assert!(!sockets.contains(" @"), "{sockets}");
+    assert!(sockets.contains("shim.sock"), "{sockets}");
+    let mode = std::fs::metadata(machine.wharf.path("run")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

@@ -1,5 +1,6 @@
 //! Containers, on the real kernel.
 
+mod crash;
 mod life;
 mod network;
 mod terminal;
