@@ -34,17 +34,22 @@ impl Clients {
 
     /// The client for an address.
     pub(super) fn of(&self, url: &Url) -> Result<&Client> {
-        let (kept, builder) = if url.scheme() == "http" {
-            (&self.plain, self.builder().tls_certs_only([]))
-        } else {
-            let builder = self.builder().tls_danger_accept_invalid_certs(self.insecure);
-            (&self.tls, builder.tls_certs_merge(self.authorities.clone()))
-        };
+        let plain = url.scheme() == "http";
+        let kept = if plain { &self.plain } else { &self.tls };
         if let Some(client) = kept.get() {
             return Ok(client);
         }
-        let client = builder.build().map_err(|error| Error::io("prepare TLS", error))?;
+        let made = if plain { self.builder().tls_certs_only([]).build() } else { self.over_tls() };
+        let client = made.map_err(|error| Error::io("prepare TLS", error))?;
         Ok(kept.get_or_init(|| client))
+    }
+
+    /// A client that believes the machine's authorities and the host's own. A machine that has none
+    /// still speaks to registries that need none.
+    fn over_tls(&self) -> reqwest::Result<Client> {
+        let builder = || self.builder().tls_danger_accept_invalid_certs(self.insecure);
+        let both = builder().tls_certs_merge(self.authorities.clone()).build();
+        both.or_else(|_| builder().tls_certs_only(self.authorities.clone()).build())
     }
 
     fn builder(&self) -> ClientBuilder {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::support::registry::{Answer, Registry};
 use crate::support::server::Server;
-use crate::support::wharf::Wharf;
+use crate::support::wharf::{Wharf, ran};
 
 /// A registry with a certificate of its own, and that certificate.
 fn with_tls(wharf: &Wharf) -> (Server, PathBuf, String) {
@@ -92,4 +92,19 @@ fn a_login_without_a_terminal_is_refused() {
         error,
         "Error: Cannot perform an interactive login from a non TTY device\n"
     );
+}
+
+#[test]
+fn a_machine_that_knows_no_authority_speaks_to_a_registry_that_needs_none() {
+    let (wharf, server) = (Wharf::new(), Server::start());
+    let (none, nowhere) = (wharf.path("none.pem"), wharf.path("nowhere"));
+    std::fs::write(&none, "").unwrap();
+    std::fs::create_dir(&nowhere).unwrap();
+    let mut login = wharf.command(&["login", "-u", "admin", "-p", &server.password(), &server.host]);
+    let said = ran(login
+        .env("SSL_CERT_FILE", none)
+        .env("SSL_CERT_DIR", nowhere)
+        .output()
+        .unwrap());
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
 }

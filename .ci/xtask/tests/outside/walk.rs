@@ -17,7 +17,7 @@ fn the_walk_goes_from_login_to_a_served_page_and_leaves_nothing() {
         .arg(&cache);
     let told = said(&mut walk);
     for shown in [
-        "$ wharf login",
+        "Login Succeeded",
         "hello from busybox",
         "Welcome to nginx!",
         "Directory listing for /",
