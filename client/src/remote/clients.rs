@@ -39,7 +39,11 @@ impl Clients {
         if let Some(client) = kept.get() {
             return Ok(client);
         }
-        let made = if plain { self.builder().tls_certs_only([]).build() } else { self.over_tls() };
+        let made = if plain {
+            self.builder().tls_certs_only([]).build()
+        } else {
+            self.over_tls()
+        };
         let client = made.map_err(|error| Error::io("prepare TLS", error))?;
         Ok(kept.get_or_init(|| client))
     }
