@@ -30,21 +30,21 @@ use crate::error::{Doing, Error};
 /// Refuses a place that somebody else is in, who would be limited and ended with the container, or where the
 /// container's process would freeze on its way in.
 pub(crate) fn check_free(layout: &Layout) -> Result<(), Error> {
-    for hierarchy in &layout.hierarchies {
-        let path = hierarchy.container_path();
-        let taken = if members::folder_is_frozen(hierarchy) {
-            "is there already and frozen"
-        } else if read(path.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty()) {
-            "is there already and holds processes"
-        } else {
-            continue;
-        };
-        return Err(Error::State(format!(
-            "linux.cgroupsPath: the cgroup {} {taken}",
-            path.display()
-        )));
-    }
-    Ok(())
+    let holds = |hierarchy: &Hierarchy| {
+        let processes = read(hierarchy.container_path().join("cgroup.procs"));
+        processes.is_ok_and(|processes| !processes.is_empty())
+    };
+    let find =
+        |taken: &dyn Fn(&Hierarchy) -> bool| layout.hierarchies.iter().find(|hierarchy| taken(hierarchy));
+    let (hierarchy, how) = match (find(&members::folder_is_frozen), find(&holds)) {
+        (Some(hierarchy), _) => (hierarchy, "frozen"),
+        (None, Some(hierarchy)) => (hierarchy, "holds processes"),
+        (None, None) => return Ok(()),
+    };
+    let path = hierarchy.container_path().display();
+    Err(Error::State(format!(
+        "linux.cgroupsPath: the cgroup {path} is there already and {how}"
+    )))
 }
 
 /// Makes the container's folder in every hierarchy.

@@ -9,7 +9,7 @@ use rustix::{
 };
 
 use super::{
-    message::{During, Failure, Message, Phase, Stage, await_go_on, tell},
+    message::{During, Failure, Message, Phase, Stage, await_go_on, peer_is_gone, tell},
     program::{self, Runnable},
 };
 use crate::{
@@ -48,8 +48,11 @@ pub(crate) struct Init<'a> {
 /// Runs the child. It ends as the program, or with a message to whoever waits.
 pub(crate) fn run(init: &Init<'_>) -> ! {
     // Nobody is left to be told once the gate is open, except who opened it.
-    // A creation that is killed takes its half-made container with it.
+    // A creation that is killed takes its half-made container with it, also one that was killed before this.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if close_others(init).is_err() || peer_is_gone(init.socket) {
+        sys::exit_now(1);
+    }
     let found = match prepare(init) {
         Err(failure) => {
             tell(init.socket, Message::Failed(failure));
@@ -70,6 +73,16 @@ pub(crate) fn run(init: &Init<'_>) -> ! {
     };
     tell(&starter, Message::Failed(finish(init, &found)));
     sys::exit_now(1)
+}
+
+/// Closes what the parent alone needs: its lock, its log, its end of the pair.
+fn close_others(init: &Init<'_>) -> Result<(), Errno> {
+    let mut kept = vec![init.socket];
+    kept.extend(init.gate);
+    kept.extend(init.console);
+    kept.extend(init.entrance.tasks.iter().map(AsFd::as_fd));
+    kept.extend(init.joins.iter().map(|(_, _, namespace)| namespace.as_fd()));
+    sys::close_all_but(3 + init.runnable.preserved, &kept)
 }
 
 /// All that can be done before the start.
@@ -105,6 +118,9 @@ fn prepare(init: &Init<'_>) -> Result<program::Found, Failure> {
             Ok(()) | Err(Errno::NOSYS) => {}
             Err(errno) => return Err(errno).during(Phase::Keyring),
         }
+    }
+    if !user_namespace {
+        program::set_oom_score(&plan.process)?;
     }
     enter_root(init, user_namespace)?;
     program::become_user(&init.runnable)

@@ -91,11 +91,7 @@ pub(crate) fn join(joining: &Joining<'_>) -> Result<Started, Error> {
         }
         Side::Parent { pid, pidfd } => {
             drop(theirs);
-            let scored = set_oom_score(process.oom_score_adj, pid);
-            match scored
-                .and_then(|()| listen(joining, &ours))
-                .and_then(|()| console.master())
-            {
+            match listen(joining, &ours).and_then(|()| console.master()) {
                 Ok(master) => Ok(Started { pid, pidfd, master }),
                 Err(error) => {
                     let _ = sys::pidfd_send_signal(&pidfd, libc::SIGKILL);
@@ -121,15 +117,6 @@ fn differing(pid: Pid) -> Result<u64, Error> {
         }
     }
     Ok(flags)
-}
-
-fn set_oom_score(score: Option<i32>, pid: Pid) -> Result<(), Error> {
-    let Some(score) = score else { return Ok(()) };
-    std::fs::write(
-        format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()),
-        score.to_string(),
-    )
-    .doing(|| format!("process.oomScoreAdj: set {score}"))
 }
 
 fn listen(joining: &Joining<'_>, socket: &OwnedFd) -> Result<(), Error> {
@@ -184,7 +171,7 @@ fn run(joining: &Joining<'_>, way: &Way<'_>, socket: &OwnedFd) -> Failure {
         kept: vec![socket.as_fd()],
         limits_set: false,
     };
-    match enter(joining, way).and_then(|()| program::become_user(&runnable)) {
+    match enter(joining, way, socket).and_then(|()| program::become_user(&runnable)) {
         Err(failure) => failure,
         Ok(found) => {
             tell(socket, Message::Reached(Stage::Ready));
@@ -193,8 +180,15 @@ fn run(joining: &Joining<'_>, way: &Way<'_>, socket: &OwnedFd) -> Failure {
     }
 }
 
-fn enter(joining: &Joining<'_>, way: &Way<'_>) -> Result<(), Failure> {
+fn enter(joining: &Joining<'_>, way: &Way<'_>, socket: &OwnedFd) -> Result<(), Failure> {
+    // What the parent alone needs, its end of the pair first of all, does not go in.
+    let mut kept = vec![socket.as_fd(), way.container];
+    kept.extend(way.root);
+    kept.extend(way.console);
+    kept.extend(way.entrance.tasks.iter().map(AsFd::as_fd));
+    sys::close_all_but(3 + joining.preserved, &kept).during(Phase::Descriptors)?;
     way.entrance.join_v1().during(Phase::JoinCgroup)?;
+    program::set_oom_score(joining.process)?;
     if way.namespaces != 0 {
         let flags = u32::try_from(way.namespaces).unwrap_or(0);
         move_into_thread_name_spaces(way.container, ThreadNameSpaceType::from_bits_retain(flags))

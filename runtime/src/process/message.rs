@@ -18,6 +18,7 @@ pub(crate) enum Phase {
     Loopback,
     Session,
     Keyring,
+    OomScore,
     Propagation,
     RootOpen,
     RootAttach,
@@ -65,15 +66,15 @@ pub(crate) enum Phase {
     Execute,
 }
 
-const PHASES: [Phase; 53] = {
+const PHASES: [Phase; 54] = {
     use Phase::{
         AwaitMaps, AwaitRuntimeHooks, BecomeRoot, BoundingSet, Capabilities, Console, ConsoleSend,
         CreateContainerHook, Cwd, CwdOutside, Descriptors, DevSymlinks, DeviceCreate, DeviceDestination,
-        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp, Loopback, Mask,
-        MaskSource, MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination, MountOption,
-        MountRefused, MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, Personality, Pivot,
-        Propagation, ReadonlyPath, Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp, Session,
-        StartContainerHook, SysctlOpen, SysctlWrite, Uid, Umask,
+        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp,
+        Loopback, Mask, MaskSource, MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination,
+        MountOption, MountRefused, MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, OomScore,
+        Personality, Pivot, Propagation, ReadonlyPath, Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp,
+        Session, StartContainerHook, SysctlOpen, SysctlWrite, Uid, Umask,
     };
     [
         AwaitMaps,
@@ -84,6 +85,7 @@ const PHASES: [Phase; 53] = {
         Loopback,
         Session,
         Keyring,
+        OomScore,
         Propagation,
         RootOpen,
         RootAttach,
@@ -246,6 +248,13 @@ pub(crate) fn await_go_on(socket: impl AsFd) -> Result<bool, Errno> {
         Err(Errno::CONNRESET) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether the other side has ended, without waiting for anything from it.
+pub(crate) fn peer_is_gone(socket: impl AsFd) -> bool {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    let mut byte = [0; 1];
+    matches!(rustix::net::recv(socket, &mut byte, flags), Ok((0, _)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Uid, accessat, fchown, fstat, statat},
+    fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, fstat, openat, statat},
     io::Errno,
     process::{Rlimit, chdir, setrlimit, umask},
     thread::{
@@ -113,6 +113,18 @@ pub(crate) fn execute(runnable: &Runnable<'_>, found: &Found) -> Failure {
         Ok(never) => match never {},
         Err(errno) => failed(Phase::Execute, Errno::from_raw_os_error(errno as i32)),
     }
+}
+
+/// Sets the OOM score of this process, while the host's `/proc` is still in reach.
+pub(crate) fn set_oom_score(process: &ProcessPlan) -> Result<(), Failure> {
+    let Some(score) = process.oom_score_adj else {
+        return Ok(());
+    };
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(CWD, c"/proc/self/oom_score_adj", flags, Mode::empty()).during(Phase::OomScore)?;
+    rustix::io::write(&file, score.to_string().as_bytes())
+        .map(drop)
+        .during(Phase::OomScore)
 }
 
 /// Sets the resource limits of this process.

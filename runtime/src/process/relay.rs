@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
     process::Pid,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -24,10 +25,6 @@ pub(super) struct Relay<'a> {
     pub(super) new: u64,
     /// The v2 cgroup.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
-    /// This process's end of the pair.
-    pub(super) ours: &'a OwnedFd,
-    /// The child's end.
-    pub(super) theirs: &'a OwnedFd,
 }
 
 /// How it went.
@@ -41,27 +38,36 @@ pub(super) enum Relayed {
 /// As [`sys::clone3`], but the child is made inside the user namespace; it is this process's child all the same.
 pub(super) fn clone3(relay: &Relay<'_>) -> Result<Relayed, Error> {
     let doing = || "linux.namespaces: make the container's process";
+    // A pair of its own: on the child's own the child may speak before the one between does.
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .doing(doing)?;
     let between = match sys::clone3(0, relay.cgroup).doing(doing)? {
         Side::Parent { pidfd, .. } => pidfd,
         Side::Child => match from_inside(relay) {
             Ok(Side::Child) => return Ok(Relayed::Side(Side::Child)),
             Ok(Side::Parent { pidfd, .. }) => {
-                let sent = handover::send(relay.theirs.as_fd(), &pidfd, b"pidfd");
+                let sent = handover::send(theirs.as_fd(), &pidfd, b"pidfd");
                 sys::exit_now(i32::from(sent.is_err()))
             }
             Err(failure) => {
-                tell(relay.theirs, Message::Failed(failure));
+                tell(&theirs, Message::Failed(failure));
                 sys::exit_now(1)
             }
         },
     };
+    drop(theirs);
     if super::exit_code(&between)? != 0 {
-        return match hear(relay.ours).doing(doing)? {
+        return match hear(&ours).doing(doing)? {
             Some(Message::Failed(failure)) => Ok(Relayed::Failed(failure)),
             _ => Err(Error::Other(format!("{}: the process between ended", doing()))),
         };
     }
-    let pidfd = handover::receive(relay.ours.as_fd()).doing(doing)?;
+    let pidfd = handover::receive(ours.as_fd()).doing(doing)?;
     let pid = pid_of(&pidfd).doing(doing)?;
     Ok(Relayed::Side(Side::Parent { pid, pidfd }))
 }

@@ -87,7 +87,7 @@ pub(crate) fn start(
     // Nothing of the container may look into the child while it still has the runtime's memory and descriptors.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "become undumpable")?;
     prepare_time_and_pids(plan, &joins)?;
-    let (side, in_user_namespace) = make_child(plan, &entrance, &joins, (&ours, &theirs))?;
+    let (side, in_user_namespace) = make_child(plan, &entrance, &joins)?;
     match side {
         Side::Child => init::run(&Init {
             plan,
@@ -133,7 +133,6 @@ fn make_child(
     plan: &Plan<'_>,
     entrance: &Entrance,
     joins: &[(u16, u64, OwnedFd)],
-    (ours, theirs): (&OwnedFd, &OwnedFd),
 ) -> Result<(Side, bool), Error> {
     // A time namespace is made before, for its offsets; a cgroup namespace after, for its root.
     let new = plan.namespaces.new & !(flag::CGROUP | flag::TIME);
@@ -147,8 +146,6 @@ fn make_child(
         user: (*index, namespace),
         new,
         cgroup,
-        ours,
-        theirs,
     })? {
         Relayed::Side(side) => Ok((side, true)),
         Relayed::Failed(failure) => Err(words::of_init(plan, failure)),
@@ -225,11 +222,16 @@ fn limits_by_parent(plan: &Plan<'_>) -> bool {
     plan.namespaces.own(flag::USER) && !plan.process.rlimits.is_empty()
 }
 
+/// In a user namespace the child may not lower its score either.
+fn score_by_parent(plan: &Plan<'_>) -> bool {
+    plan.namespaces.own(flag::USER) && plan.process.oom_score_adj.is_some()
+}
+
 fn needs_pause(plan: &Plan<'_>) -> bool {
     let hooked = plan
         .hooks
         .is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
-    hooked || limits_by_parent(plan)
+    hooked || limits_by_parent(plan) || score_by_parent(plan)
 }
 
 /// The state as hooks read it.
@@ -248,10 +250,6 @@ fn supervise(
     gated: bool,
 ) -> Result<(), Error> {
     let number = pid.as_raw_nonzero().get();
-    if let Some(score) = plan.process.oom_score_adj {
-        std::fs::write(format!("/proc/{number}/oom_score_adj"), score.to_string())
-            .doing(|| format!("process.oomScoreAdj: set {score}"))?;
-    }
     if plan.namespaces.makes(flag::USER) {
         for (file, field, map) in [
             ("uid_map", "uidMappings", plan.uid_mappings),
@@ -311,6 +309,13 @@ fn attend(plan: &Plan<'_>, pid: Pid, record: &Record) -> Result<(), Error> {
                 .map(drop)
                 .doing(|| format!("process.rlimits[{index}]: set {}", limit.name))?;
         }
+    }
+    if let Some(score) = plan.process.oom_score_adj.filter(|_| score_by_parent(plan)) {
+        std::fs::write(
+            format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()),
+            score.to_string(),
+        )
+        .doing(|| format!("process.oomScoreAdj: set {score}"))?;
     }
     let Some(hooks) = plan.hooks else { return Ok(()) };
     let state = hook_state(record, Status::Creating)?;

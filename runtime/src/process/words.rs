@@ -68,6 +68,12 @@ pub(crate) fn of_process(field: &str, process: &ProcessPlan, failure: Failure) -
         Phase::Pivot => "enter the container's root".to_owned(),
         Phase::Session => "start a session".to_owned(),
         Phase::Keyring => "start a session keyring".to_owned(),
+        Phase::OomScore => {
+            format!(
+                "{field}.oomScoreAdj: set {}",
+                process.oom_score_adj.unwrap_or_default()
+            )
+        }
         Phase::Console => format!("{field}.terminal: make the terminal"),
         Phase::ConsoleSend => format!("{field}.terminal: send the terminal to the console socket"),
         Phase::Descriptors => "mark the descriptors close-on-exec".to_owned(),

@@ -354,27 +354,29 @@ fn errors_go_to_the_log_as_json_and_to_stderr() {
 }
 
 #[test]
-fn a_creation_that_is_killed_takes_its_process_with_it() {
+fn a_creation_that_is_killed_takes_its_process_with_it_and_blocks_nobody() {
     let mut bundle = Bundle::sleeping();
-    // The hook holds the creation at a point where the process exists.
-    bundle.config["hooks"] =
-        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 20"]}]});
-    bundle.save();
-    let id = bundle.id();
-    let mut create = bundle.command(&["create", &id]).spawn().unwrap();
-    let file = bundle.store().join(&id).join("process");
-    let pid: i32 = loop {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        match text.split_once(' ') {
-            Some((pid, _)) => break pid.parse().unwrap(),
-            None => std::thread::yield_now(),
-        }
-    };
-    create.kill().unwrap();
-    create.wait().unwrap();
-    wait_for_end(pid);
-    assert_eq!(bundle.status(&id), "stopped");
-    bundle.wharf(&["delete", &id]).out();
+    // The hook holds the creation at a point where the process exists; inside or outside of it.
+    for kind in ["createRuntime", "createContainer"] {
+        let line = format!("echo > {}/{kind}; exec sleep 20", bundle.path().display());
+        bundle.config["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", line]}]});
+        bundle.save();
+        let id = bundle.id();
+        let mut create = bundle.command(&["create", &id]).spawn().unwrap();
+        let file = bundle.store().join(&id).join("process");
+        let pid: i32 = loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            match text.split_once(' ') {
+                Some((pid, rest)) if rest.ends_with('\n') => break pid.parse().unwrap(),
+                _ => std::thread::yield_now(),
+            }
+        };
+        create.kill().unwrap();
+        create.wait().unwrap();
+        wait_for_end(pid);
+        assert_eq!(bundle.status(&id), "stopped", "{kind}");
+        bundle.wharf(&["delete", &id]).out();
+    }
 }
 
 #[test]
