@@ -59,6 +59,9 @@ const LINES: &str = "\
     cp root/boot/vmlinuz-* kernel && cp root/boot/initrd.img-* initrd && \
     mke2fs -q -t ext4 -d root part 3G && rm -rf root && mv part disk";
 
+/// The installer writes this file, mmdebstrap does not.
+const HOSTS: &str = "127.0.0.1 localhost guest\n::1 localhost\n";
+
 const FSTAB: &str = "/dev/vda / ext4 defaults 0 1\n/dev/vdb /wharf ext4 defaults 0 2\n";
 
 /// Makes the disks and runs the guest to its end. Without a folder of programs the release
@@ -95,7 +98,7 @@ fn system(cache: &Path) -> Result<PathBuf> {
         "mmdebstrap --mode=root --variant=minbase --include={PACKAGES} {} root",
         roots::suite()?
     );
-    let made_of = [&typed, UNIT, FSTAB, LINES].concat();
+    let made_of = [&typed, UNIT, FSTAB, HOSTS, LINES].concat();
     let kept = cache.join(install::fingerprint(made_of.as_bytes()));
     if kept.join("disk").exists() {
         return Ok(kept);
@@ -110,6 +113,7 @@ fn system(cache: &Path) -> Result<PathBuf> {
     put(&root, "etc/fstab", FSTAB)?;
     put(&root, "etc/systemd/system/walk.service", UNIT)?;
     put(&root, "etc/hostname", "guest\n")?;
+    put(&root, "etc/hosts", HOSTS)?;
     fs::create_dir_all(root.join("wharf")).context("cannot make the guest's /wharf")?;
     roots::apart(LINES, &making)?;
     fs::rename(&making, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
