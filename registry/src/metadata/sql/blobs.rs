@@ -308,10 +308,11 @@ async fn unlink_blob(
     let Some((id, _, _, _, None)) = locked_blob(transaction, digest).await? else {
         return Ok(false);
     };
+    // CROSS JOIN keeps SQLite to this order: few manifests name one blob, a repository's can be a million.
     let naming: Option<String> = sqlx::query_scalar(
-        "SELECT m.digest FROM manifest_blobs mb JOIN manifests m ON m.id = mb.manifest_id
-         JOIN repositories r ON r.id = m.repository_id
-         WHERE mb.blob_id = $1 AND r.name = $2 AND m.deleted_ms IS NULL LIMIT 1",
+        "SELECT m.digest FROM manifest_blobs mb CROSS JOIN manifests m CROSS JOIN repositories r
+         WHERE mb.blob_id = $1 AND m.id = mb.manifest_id AND m.deleted_ms IS NULL
+         AND r.id = m.repository_id AND r.name = $2 LIMIT 1",
     )
     .bind(id)
     .bind(repository.as_str())
