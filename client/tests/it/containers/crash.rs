@@ -1,19 +1,21 @@
 //! Killed at any point: the next command lists, runs and removes.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::machine::Machine;
-use crate::support::wharf::ran;
 
 /// Calls that make something last or appear; strace counts each kind on its own.
 const CALLS: [&str; 6] = ["fsync", "rename", "symlink", "link", "unlink", "rmdir"];
 const MOST: usize = 60;
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Runs a command under strace, which kills whoever makes the call of this number; returns whether it came so far.
-fn killed_at(machine: &Machine, call: &str, point: usize, arguments: &[&str]) -> bool {
+/// Runs a command under strace, which kills whoever makes the call of this number. Returns once that has
+/// happened, or with none when the command came through; strace itself goes on for as long as something
+/// of the command lives.
+fn killed_at(machine: &Machine, call: &str, point: usize, arguments: &[&str]) -> Option<Child> {
     let inject = format!("inject={call}:signal=KILL:when={point}");
     let plain = machine.command(arguments);
     let log = machine.wharf.path("strace");
@@ -25,28 +27,42 @@ fn killed_at(machine: &Machine, call: &str, point: usize, arguments: &[&str]) ->
         .arg(inject)
         .arg("-o")
         .arg(&log);
+    traced.arg(plain.get_program()).args(plain.get_args());
     traced
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .stdin(std::process::Stdio::null());
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     for (key, value) in plain.get_envs() {
         match value {
             Some(value) => traced.env(key, value),
             None => traced.env_remove(key),
         };
     }
-    let _ = ran(traced.output().unwrap());
-    let text = std::fs::read_to_string(&log).unwrap();
-    std::fs::remove_file(&log).unwrap();
-    text.contains("+++ killed by SIGKILL")
+    let mut strace = traced.spawn().unwrap();
+    loop {
+        let ended = strace.try_wait().unwrap().is_some();
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if text.contains("+++ killed by SIGKILL") {
+            std::fs::remove_file(&log).unwrap();
+            return Some(strace);
+        }
+        if ended {
+            std::fs::remove_file(&log).unwrap();
+            return None;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// The store lists, runs and removes, and nothing of the dead is in the way.
-fn survives(machine: &Machine, at: &str) {
+fn survives(machine: &Machine, strace: Option<Child>, at: &str) {
     machine.ok(&["ps", "-a"]);
     let ids = machine.ok(&["ps", "-aq"]);
     for id in ids.lines() {
         machine.ok(&["rm", "-f", id]);
+    }
+    if let Some(mut strace) = strace {
+        strace.wait().unwrap();
     }
     let said = machine.ok(&["run", "--rm", "--name", "victim", "busybox", "echo", "hi"]);
     assert_eq!(said, "hi\n", "{at}");
@@ -60,8 +76,13 @@ fn every_point(machine: &Machine, prepare: &dyn Fn(), arguments: &[&str]) -> usi
         for point in 1.. {
             assert!(point < MOST, "{call} is called more than {MOST} times");
             prepare();
-            let came = killed_at(machine, call, point, arguments);
-            survives(machine, &format!("{arguments:?} killed at {call} {point}"));
+            let strace = killed_at(machine, call, point, arguments);
+            let came = strace.is_some();
+            survives(
+                machine,
+                strace,
+                &format!("{arguments:?} killed at {call} {point}"),
+            );
             if !came {
                 break;
             }
@@ -100,7 +121,7 @@ fn a_killed_shim_s_container_ends_and_is_cleaned_up_by_the_next_command() {
     assert_eq!(shims.len(), 1);
     kill(Pid::from_raw(shims[0]), Signal::SIGKILL).unwrap();
     while machine.shims() == shims {
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_AGAIN);
     }
     assert!(machine.ok(&["ps", "-a"]).contains("Exited (255)"));
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -137,4 +158,10 @@ fn a_damaged_container_is_listed_and_removed() {
         "busybox",
         "true",
     ]);
+}
+#[test]
+fn a_run_killed_at_any_point_leaves_a_store_that_lists_runs_and_removes() {
+    let machine = Machine::enter();
+    let killed = every_point(&machine, &|| {}, &["run", "--name", "victim", "busybox", "true"]);
+    assert!(killed >= 10, "only {killed} points were found");
 }

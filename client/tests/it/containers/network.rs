@@ -19,8 +19,7 @@ fn page(address: &str) -> String {
                 return text;
             }
         }
-        std::thread::yield_now();
-        output("sleep", &["0.05"]);
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("nothing answers at {address}");
 }
