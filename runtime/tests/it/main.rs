@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod callers;
 mod cgroups;
 mod cve;
 mod exec;
