@@ -82,7 +82,8 @@ pub(super) fn launch(
     let listener = listen(&socket_folder).map_err(built("listen for clients"))?;
     rootfs::leave_namespace().map_err(built("make a mount namespace"))?;
     let snapshot = Snapshots::of(containers.store()).mounts(id.as_str())?;
-    rootfs::mount(&snapshot, &folders.root).map_err(built("mount the container's files"))?;
+    rootfs::mount(&snapshot, &folders.root, state.host.auto_remove)
+        .map_err(built("mount the container's files"))?;
 
     let claim = claim(containers, &state)?;
     let (lease, forwarders) = claim.map(|claim| (claim.lease, claim.forwarders)).unzip();

@@ -5,8 +5,8 @@ use std::{fs, io, path::Path};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change,
-    move_mount, unmount,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind,
+    mount_change, move_mount, unmount,
 };
 
 use crate::image::snapshot::Mount;
@@ -21,13 +21,14 @@ pub(super) fn leave_namespace() -> io::Result<()> {
     Ok(())
 }
 
-/// Mounts a snapshot on the folder `root`, which is made.
-pub(super) fn mount(snapshot: &Mount, root: &Path) -> io::Result<()> {
+/// Mounts a snapshot on the folder `root`, which is made. With `passing`, what is written need not outlive
+/// the mount: the kernel then does not sync the whole file system below when it goes.
+pub(super) fn mount(snapshot: &Mount, root: &Path, passing: bool) -> io::Result<()> {
     fs::create_dir_all(root)?;
     match snapshot {
         Mount::Bind { source, .. } => Ok(mount_bind(source, root)?),
         Mount::Overlay { lower, upper } => {
-            match overlay(lower, upper.as_ref(), root) {
+            match overlay(lower, upper.as_ref(), root, passing) {
                 // The kernel does not take the folders one by one (before 6.5): all in one text, then.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => overlay_by_text(snapshot, root),
                 other => Ok(other?),
@@ -40,6 +41,7 @@ fn overlay(
     lower: &[std::path::PathBuf],
     upper: Option<&(std::path::PathBuf, std::path::PathBuf)>,
     root: &Path,
+    passing: bool,
 ) -> rustix::io::Result<()> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "overlay")?;
@@ -49,6 +51,9 @@ fn overlay(
     if let Some((upper, work)) = upper {
         fsconfig_set_string(&context, "upperdir", upper)?;
         fsconfig_set_string(&context, "workdir", work)?;
+        if passing {
+            fsconfig_set_flag(&context, "volatile")?;
+        }
     }
     fsconfig_create(&context)?;
     let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
