@@ -358,7 +358,8 @@ fn a_creation_that_is_killed_takes_its_process_with_it_and_blocks_nobody() {
     let mut bundle = Bundle::sleeping();
     // The hook holds the creation at a point where the process exists; inside or outside of it.
     for kind in ["createRuntime", "createContainer"] {
-        let line = format!("echo > {}/{kind}; exec sleep 20", bundle.path().display());
+        let hook = bundle.path().join(kind);
+        let line = format!("echo $$ > {}; exec sleep 20", hook.display());
         bundle.config["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", line]}]});
         bundle.save();
         let id = bundle.id();
@@ -371,11 +372,26 @@ fn a_creation_that_is_killed_takes_its_process_with_it_and_blocks_nobody() {
                 _ => std::thread::yield_now(),
             }
         };
+        let hook = loop {
+            match std::fs::read_to_string(&hook)
+                .unwrap_or_default()
+                .trim()
+                .parse::<i32>()
+            {
+                Ok(pid) => break pid,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
         create.kill().unwrap();
         create.wait().unwrap();
         wait_for_end(pid);
         assert_eq!(bundle.status(&id), "stopped", "{kind}");
         bundle.wharf(&["delete", &id]).out();
+        // The other kind's hook is in the container's namespace and went with it.
+        if kind == "createRuntime" {
+            let hook = rustix::process::Pid::from_raw(hook).unwrap();
+            rustix::process::kill_process(hook, rustix::process::Signal::KILL).unwrap();
+        }
     }
 }
 
