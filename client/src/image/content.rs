@@ -225,24 +225,6 @@ impl Content {
         })
     }
 
-    /// Removes what killed pulls left and nobody goes on with.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn sweep_ingest(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.ingest)
-            .map_err(|error| Error::io(format!("list {}", self.ingest.display()), error))?;
-        for entry in entries.flatten() {
-            let Ok(file) = File::open(entry.path()) else {
-                continue;
-            };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove_file(&entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
     fn make_folder(&self, algorithm: Algorithm) -> Result<()> {
         let folder = self.content.join(algorithm.as_str());
         fs::create_dir_all(&folder).map_err(|error| Error::io(format!("make {}", folder.display()), error))
