@@ -6,7 +6,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::machine::Machine;
+use crate::support::machine::{Machine, output};
 
 #[test]
 fn streams_and_exit_codes_are_the_program_s() {
@@ -115,6 +115,29 @@ fn users_are_those_of_the_image_and_never_root_instead() {
             ])
             .contains("nobody")
     );
+}
+
+#[test]
+fn an_image_without_passwd_runs_by_number_and_knows_no_name() {
+    let machine = Machine::enter();
+    let root = machine.wharf.path("bare");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    let (root, archive) = (
+        root.display().to_string(),
+        machine.wharf.path("bare.tar").display().to_string(),
+    );
+    output("tar", &["-C", &root, "-cf", &archive, "."]);
+    machine.ok(&["import", &archive, "bare:latest"]);
+    let run = ["run", "--rm", "--network", "none"];
+    let id = ["bare", "/bin/busybox", "id"];
+    assert_eq!(machine.ok(&[&run[..], &id].concat()), "uid=0 gid=0 groups=0\n");
+    assert_eq!(
+        machine.ok(&[&run[..], &["-u", "7:8"], &id].concat()),
+        "uid=7 gid=8 groups=8\n"
+    );
+    let refused = machine.fails(125, &[&run[..], &["-u", "nobody"], &id].concat());
+    assert!(refused.contains("unable to find user nobody"), "{refused}");
 }
 
 #[test]
