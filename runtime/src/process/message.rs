@@ -7,9 +7,20 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-/// What the child was doing, in the order in which it does it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+/// Makes the phases and the list of them of one list.
+macro_rules! phases {
+    ($($phase:ident,)+) => {
+        /// What the child was doing, in the order in which it does it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Phase {
+            $($phase,)+
+        }
+
+        const PHASES: [Phase; [$(Phase::$phase,)+].len()] = [$(Phase::$phase,)+];
+    };
+}
+
+phases! {
     AwaitMaps,
     BecomeRoot,
     JoinNamespace,
@@ -65,74 +76,6 @@ pub(crate) enum Phase {
     Seccomp,
     Execute,
 }
-
-const PHASES: [Phase; 54] = {
-    use Phase::{
-        AwaitMaps, AwaitRuntimeHooks, BecomeRoot, BoundingSet, Capabilities, Console, ConsoleSend,
-        CreateContainerHook, Cwd, CwdOutside, Descriptors, DevSymlinks, DeviceCreate, DeviceDestination,
-        Domainname, Execute, Gate, Gid, Groups, Hostname, JoinCgroup, JoinNamespace, Keyring, LookUp,
-        Loopback, Mask, MaskSource, MountAttach, MountAttributes, MountCopyUp, MountCreate, MountDestination,
-        MountOption, MountRefused, MountSource, NewCgroupNamespace, NoNewPrivileges, NotInPath, OomScore,
-        Personality, Pivot, Propagation, ReadonlyPath, Rlimit, RootAttach, RootOpen, RootReadonly, Seccomp,
-        Session, StartContainerHook, SysctlOpen, SysctlWrite, Uid, Umask,
-    };
-    [
-        AwaitMaps,
-        BecomeRoot,
-        JoinNamespace,
-        JoinCgroup,
-        NewCgroupNamespace,
-        Loopback,
-        Session,
-        Keyring,
-        OomScore,
-        Propagation,
-        RootOpen,
-        RootAttach,
-        MountSource,
-        MountDestination,
-        MountRefused,
-        MountCreate,
-        MountOption,
-        MountAttributes,
-        MountAttach,
-        MountCopyUp,
-        DeviceDestination,
-        DeviceCreate,
-        DevSymlinks,
-        MaskSource,
-        Mask,
-        ReadonlyPath,
-        Hostname,
-        Domainname,
-        SysctlOpen,
-        SysctlWrite,
-        AwaitRuntimeHooks,
-        CreateContainerHook,
-        Pivot,
-        RootReadonly,
-        Console,
-        ConsoleSend,
-        Personality,
-        Descriptors,
-        Umask,
-        Rlimit,
-        Cwd,
-        CwdOutside,
-        Groups,
-        Gid,
-        Uid,
-        BoundingSet,
-        Capabilities,
-        NoNewPrivileges,
-        LookUp,
-        NotInPath,
-        Gate,
-        StartContainerHook,
-        Seccomp,
-        Execute,
-    ]
-};
 
 /// A failed step of the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
