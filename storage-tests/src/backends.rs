@@ -21,8 +21,20 @@ pub trait ObjectStoreUnderTest: Send {
     /// Continues with another process's view of the same store: everything in memory is new.
     fn switch_replica(&mut self) -> BoxFuture<'_, ()>;
 
+    /// Returns what there is to URLs that the store signs.
+    fn signed_urls(&self) -> SignedUrls;
+
     /// Returns how many objects and unfinished uploads the store holds, looked at from behind.
     fn leftovers(&self) -> Leftovers;
+}
+
+/// What becomes of a URL that a store has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedUrls {
+    /// The store signs none.
+    None,
+    /// They give the bytes, and nothing once they have ended.
+    End,
 }
 
 /// What lies in a store.

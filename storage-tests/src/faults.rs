@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
+use object_store::signer::{Method, Signer, Url};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -184,5 +186,12 @@ impl<T: MultipartStore> MultipartStore for Faulty<T> {
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
         self.call(self.bucket.abort_multipart(path, id)).await
+    }
+}
+
+#[async_trait]
+impl<T: Signer> Signer for Faulty<T> {
+    async fn signed_url(&self, method: Method, path: &Path, lifetime: Duration) -> Result<Url> {
+        self.call(self.bucket.signed_url(method, path, lifetime)).await
     }
 }

@@ -16,6 +16,7 @@ storage_tests::stamp!(blobs: disk, s3; [
     an_unknown_hash_state_is_a_lost_session,
     any_range_can_be_read,
     what_is_missing_or_short_is_named,
+    a_signed_url_gives_the_bytes_and_ends,
     a_delete_takes_one_object,
     uploads_at_once_do_not_mix,
     a_dropped_append_is_taken_up_from_the_row,

@@ -23,6 +23,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -179,6 +180,22 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// - [`BlobError::Missing`]: there is no such object, or it is shorter than `range.end`. The row says otherwise, so
     ///   this is damage (or a delete that ran ahead of this read), never an answer to a client's wrong request.
     fn open<'a>(&'a self, key: &'a Key, range: Range<u64>) -> BoxFuture<'a, Result<Content, BlobError>>;
+
+    /// Returns a URL at which anybody who has it can GET the object `key`, or a range of it, for `lifetime` from now:
+    /// straight from where the bytes are, without credentials. `None` if the store has no such URLs.
+    ///
+    /// Reaches for nothing, so it does not tell whether there is such an object. The store refuses a `lifetime` of
+    /// more than 7 days. The URL is a secret while it lives, and good for GET alone: S3 signs the method.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] if the credentials at hand cannot sign.
+    fn presign<'a>(
+        &'a self,
+        _key: &'a Key,
+        _lifetime: Duration,
+    ) -> BoxFuture<'a, Result<Option<String>, BlobError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Deletes the object `key`, which no row names any more. What is missing counts as removed.
     ///

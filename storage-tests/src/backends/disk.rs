@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use wharf_registry::blobs::Blobs;
 use wharf_registry::blobs::disk::Disk;
 
-use super::{Leftovers, ObjectStoreUnderTest};
+use super::{Leftovers, ObjectStoreUnderTest, SignedUrls};
 
 /// A folder with its store.
 pub struct Folder {
@@ -34,6 +34,10 @@ impl ObjectStoreUnderTest for Folder {
             drop(old);
             self.disk = Some(Arc::new(Disk::open(self.folder.path()).unwrap()));
         })
+    }
+
+    fn signed_urls(&self) -> SignedUrls {
+        SignedUrls::None
     }
 
     fn leftovers(&self) -> Leftovers {

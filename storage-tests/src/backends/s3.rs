@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use wharf_registry::blobs::Blobs;
 use wharf_registry::blobs::cloud::Cloud;
 
-use super::{Leftovers, ObjectStoreUnderTest};
+use super::{Leftovers, ObjectStoreUnderTest, SignedUrls};
 use crate::faults::{Faults, Faulty};
 
 /// The keys of the one user.
@@ -89,6 +89,10 @@ impl ObjectStoreUnderTest for Server {
     fn switch_replica(&mut self) -> BoxFuture<'_, ()> {
         self.blobs = store(&self.client, Faults::none());
         Box::pin(std::future::ready(()))
+    }
+
+    fn signed_urls(&self) -> SignedUrls {
+        SignedUrls::End
     }
 
     fn leftovers(&self) -> Leftovers {

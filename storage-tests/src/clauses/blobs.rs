@@ -3,13 +3,14 @@
 use std::io::Read as _;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_registry::blobs::{BlobError, Blobs, ByteStream, Content, HashState, Key, Session, Staged};
 
-use crate::backends::{Leftovers, ObjectStoreUnderTest, key};
+use crate::backends::{Leftovers, ObjectStoreUnderTest, SignedUrls, key};
 
 const SHA256: Algorithm = Algorithm::Sha256;
 const SHA512: Algorithm = Algorithm::Sha512;
@@ -458,6 +459,53 @@ pub async fn what_is_missing_or_short_is_named(store: impl ObjectStoreUnderTest)
             matches!(opened, Err(BlobError::Missing { key: named }) if named == key),
             "{range:?}: {opened:?}"
         );
+    }
+}
+
+/// A signed URL gives the object, or a range of it, to whoever has it, until it ends. A folder signs none.
+pub async fn a_signed_url_gives_the_bytes_and_ends(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(300_000);
+    let expected = Digest::of(SHA256, &bytes);
+    let stored = blobs
+        .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected)
+        .await
+        .unwrap();
+    let hour = Duration::from_secs(3600);
+    let signed = blobs.presign(&stored.key, hour).await.unwrap();
+    let Some(url) = signed else {
+        assert_eq!(store.signed_urls(), SignedUrls::None);
+        return;
+    };
+    assert_ne!(store.signed_urls(), SignedUrls::None);
+    let stranger = reqwest::Client::new();
+    let whole = stranger.get(&url).send().await.unwrap();
+    assert_eq!(whole.status(), 200);
+    assert!(whole.bytes().await.unwrap() == bytes);
+    let part = stranger.get(&url).header("range", "bytes=1000-1999");
+    let part = part.send().await.unwrap();
+    assert_eq!(part.status(), 206);
+    assert!(part.bytes().await.unwrap() == bytes.slice(1000..2000));
+    // The signature is over this object's name.
+    let forged = url.replace(&stored.key.ulid(), &key().ulid());
+    if store.signed_urls() == SignedUrls::End {
+        assert_eq!(stranger.get(&forged).send().await.unwrap().status(), 403);
+        let short = blobs.presign(&stored.key, Duration::from_secs(1)).await.unwrap();
+        let ended = async {
+            while stranger
+                .get(short.as_ref().unwrap())
+                .send()
+                .await
+                .unwrap()
+                .status()
+                != 403
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended)
+            .await
+            .unwrap();
     }
 }
 

@@ -13,11 +13,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
+use object_store::signer::{Method, Signer};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -42,10 +44,10 @@ const MEMORY_UNIT_BYTES: u64 = 1 << 20;
 /// How much memory parts on their way may take, in units: all uploads together.
 const MEMORY_UNITS: u32 = 512;
 
-/// What is needed of a client: whole objects and multipart uploads.
-pub trait Bucket: ObjectStore + MultipartStore {}
+/// What is needed of a client: whole objects, multipart uploads, and URLs for those who have no credentials.
+pub trait Bucket: ObjectStore + MultipartStore + Signer {}
 
-impl<T: ObjectStore + MultipartStore> Bucket for T {}
+impl<T: ObjectStore + MultipartStore + Signer> Bucket for T {}
 
 /// A store in a bucket.
 #[derive(Debug)]
@@ -316,6 +318,20 @@ impl Blobs for Cloud {
                 got.into_stream().map_err(BodyError::from).boxed(),
                 bytes,
             )))
+        })
+    }
+
+    fn presign<'a>(
+        &'a self,
+        key: &'a Key,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<Option<String>, BlobError>> {
+        Box::pin(async move {
+            let path = self.object(key);
+            match self.bucket.signed_url(Method::GET, &path, lifetime).await {
+                Ok(url) => Ok(Some(url.into())),
+                Err(error) => Err(failed("signing a URL of", &path, error)),
+            }
         })
     }
 
