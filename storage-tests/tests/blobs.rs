@@ -18,6 +18,7 @@ storage_tests::stamp!(blobs: disk, s3; [
     what_is_missing_or_short_is_named,
     a_signed_url_gives_the_bytes_and_ends,
     a_delete_takes_one_object,
+    many_objects_are_deleted_at_once,
     uploads_at_once_do_not_mix,
     a_dropped_append_is_taken_up_from_the_row,
     a_store_that_is_well_is_ready,
@@ -28,7 +29,7 @@ mod faults {
     use storage_tests::clauses::blobs::{body, content};
     use storage_tests::faults::{Faults, When};
     use wharf_protocol::digest::{Algorithm, Digest};
-    use wharf_registry::blobs::{BlobError, Content, Session};
+    use wharf_registry::blobs::{BlobError, Content, NoJournal, Session};
 
     use futures_util::TryStreamExt as _;
 
@@ -46,7 +47,10 @@ mod faults {
                 let mut row = Session::new(key(), Algorithm::Sha256);
                 let mut finished = false;
                 for piece in [&first, &second] {
-                    match faulty.append(row.clone(), body(piece, 65_536), u64::MAX).await {
+                    match faulty
+                        .append(row.clone(), body(piece, 65_536), u64::MAX, &NoJournal)
+                        .await
+                    {
                         Ok(appended) => row = appended.session,
                         Err(_) => break,
                     }
@@ -58,7 +62,7 @@ mod faults {
                 let rest = bytes.slice(usize::try_from(row.offset).unwrap()..);
                 if !rest.is_empty() {
                     row = healthy
-                        .append(row, body(&rest, 65_536), u64::MAX)
+                        .append(row, body(&rest, 65_536), u64::MAX, &NoJournal)
                         .await
                         .unwrap()
                         .session;
@@ -87,7 +91,7 @@ mod faults {
         let expected = Digest::of(Algorithm::Sha256, &bytes);
         let stored = store
             .blobs()
-            .put(key(), body(&bytes, 65_536), u64::MAX, &expected)
+            .put(key(), body(&bytes, 65_536), u64::MAX, &expected, &NoJournal)
             .await
             .unwrap();
         let faulty = store.faulty(Faults::cut_reads_after(700_000));
@@ -98,7 +102,7 @@ mod faults {
         // The other digest is verified by reading: what breaks off verifies nothing.
         let session = Session::new(key(), Algorithm::Sha512);
         let session = faulty
-            .append(session, body(&bytes, 65_536), u64::MAX)
+            .append(session, body(&bytes, 65_536), u64::MAX, &NoJournal)
             .await
             .unwrap()
             .session;

@@ -43,6 +43,17 @@ pub enum BlobError {
     /// the disk, so nothing more is written until a restart; reads go on.
     #[error("writing is stopped since the disk failed to sync; see the log, repair the disk and restart")]
     WritesStopped,
+    /// The storage, or what keeps a session's row, does not answer or asks for patience. It was asked several times; it
+    /// may be later.
+    #[error("{doing} {what}: no answer for now: {source}")]
+    Unavailable {
+        /// What was tried, as a gerund.
+        doing: &'static str,
+        /// On what.
+        what: String,
+        /// What was answered, or that nothing was.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Anything else that the system or the cloud reported.
     #[error("{doing} {what}: {source}")]
     Io {

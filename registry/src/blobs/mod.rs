@@ -33,11 +33,13 @@ pub mod cloud;
 pub mod disk;
 mod error;
 mod hash;
+mod journal;
 mod key;
 mod session;
 
 pub use error::BlobError;
 pub use hash::HashState;
+pub use journal::{Journal, NoJournal};
 pub use key::{Key, KeyError};
 pub use session::{Part, Session, Staged, Tail};
 
@@ -112,18 +114,20 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// First cuts the staged bytes back to `session.offset`: what a crashed or failed call left behind is gone.
     /// Returns once what was taken is durable. Store the new state in the row *before* telling the client; if the row
     /// is not written, the call did not happen. A stream that breaks off is not an error: see [`Appended::cut`].
+    /// What the call makes outside the session's own name is in `journal` before.
     ///
     /// # Errors
     /// - [`BlobError::TooLarge`]: the stream holds more than `at_most` bytes; the session is where it was.
     /// - [`BlobError::SessionLost`]: the staged bytes are not there any more, or fewer than the row says.
     /// - [`BlobError::Full`]: no space; the session is where it was and goes on once there is some.
     /// - [`BlobError::Busy`]: another call on this session is under way.
-    /// - [`BlobError::WritesStopped`]: see there.
+    /// - [`BlobError::WritesStopped`], [`BlobError::Unavailable`]: see there.
     fn append<'a>(
         &'a self,
         session: Session,
         bytes: ByteStream<'a>,
         at_most: u64,
+        journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>>;
 
     /// As [`append`](Self::append), for the last bytes, which a [`finish`](Self::finish) follows at once.
@@ -135,19 +139,21 @@ pub trait Blobs: Send + Sync + fmt::Debug {
         session: Session,
         bytes: ByteStream<'a>,
         at_most: u64,
+        journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
-        self.append(session, bytes, at_most)
+        self.append(session, bytes, at_most, journal)
     }
 
-    /// Makes the session's bytes the object `session.key`, if they have the digest `expected`.
+    /// Makes the session's bytes an object, if they have the digest `expected`.
     ///
-    /// Durable when it returns. May be repeated, by any replica, until the blob's row is committed: a crash between
+    /// Its key is the session's, or another that no other session has had. Durable when it returns. May be repeated, by any replica, until the blob's row is committed: a crash between
     /// this call and the row costs nothing but the repetition. Reads the bytes again if `expected` is of another
     /// algorithm than the session's. Never overwrites an object that a row can name: keys are never reused.
     ///
     /// # Errors
     /// - [`BlobError::DigestMismatch`]: the session is unchanged; the caller decides (and aborts it).
-    /// - [`BlobError::SessionLost`], [`BlobError::Full`], [`BlobError::Busy`], [`BlobError::WritesStopped`]: as for `append`.
+    /// - [`BlobError::SessionLost`], [`BlobError::Full`], [`BlobError::Busy`], [`BlobError::WritesStopped`],
+    ///   [`BlobError::Unavailable`]: as for `append`.
     fn finish<'a>(
         &'a self,
         session: &'a Session,
@@ -156,7 +162,8 @@ pub trait Blobs: Send + Sync + fmt::Debug {
 
     /// Takes a whole blob in one go, without a session. All or nothing, durable when it returns.
     ///
-    /// A crash before the blob's row is committed can leave an object that nothing names.
+    /// A crash before the blob's row is committed leaves an object, or parts of one: who wants them removed keeps a row
+    /// of [`Session::new`] of this key from before, puts there what `journal` is told, and aborts it.
     ///
     /// # Errors
     /// As `append` and `finish`, and [`BlobError::Cut`] if the stream broke off: nothing is left behind.
@@ -166,6 +173,7 @@ pub trait Blobs: Send + Sync + fmt::Debug {
         bytes: ByteStream<'a>,
         at_most: u64,
         expected: &'a Digest,
+        journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Stored, BlobError>>;
 
     /// Throws the session's bytes away: staged ones, and the object of a `finish` that no blob's row followed.
@@ -202,10 +210,21 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// A read that has begun may end early on a cloud, and goes on to its end on a disk.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), BlobError>>;
 
+    /// Deletes several objects as [`delete`](Self::delete) does, in as few requests as the store can. After an error some
+    /// of them are gone; it may be repeated.
+    fn delete_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<(), BlobError>> {
+        Box::pin(async move {
+            for key in keys {
+                self.delete(key).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Tells whether a push could be stored now, without trying one: for readiness, not for decisions.
     ///
     /// # Errors
-    /// [`BlobError::WritesStopped`] or [`BlobError::Io`].
+    /// [`BlobError::WritesStopped`], [`BlobError::Unavailable`] or [`BlobError::Io`].
     fn ready(&self) -> BoxFuture<'_, Result<(), BlobError>>;
 
     /// Returns how large pieces of an upload should be at least, where that matters (`OCI-Chunk-Min-Length`).

@@ -87,8 +87,12 @@ impl Repo {
             .metadata
             .dead_objects(self.clock.now().minus(DEAD_FOR), 100)
             .await?;
+        let keys: Vec<Key> = dead
+            .iter()
+            .map(|object| key(&object.object_key))
+            .collect::<Result<_, _>>()?;
+        self.blobs.delete_many(&keys).await?;
         for object in &dead {
-            self.blobs.delete(&key(&object.object_key)?).await?;
             self.metadata.forget_object(&object.object_key).await?;
         }
         Ok(dead.len())

@@ -182,6 +182,7 @@ impl From<BlobError> for Error {
             BlobError::SessionLost => Self::UploadUnknown,
             BlobError::Busy => Self::UploadBusy,
             error @ BlobError::Full => Self::Full(error.into()),
+            error @ BlobError::Unavailable { .. } => Self::Unavailable(error.into()),
             error @ BlobError::WritesStopped => Self::WritesStopped(error.into()),
             error @ (BlobError::Missing { .. } | BlobError::Io { .. }) => Self::fault("the storage", error),
         }

@@ -12,7 +12,7 @@ use wharf_protocol::range::ContentRange;
 use super::blob::key;
 use super::{Error, Repo, to_the_end};
 use crate::auth::Authorized;
-use crate::blobs::{Appended, ByteStream, HashState, Session, Staged, Stored};
+use crate::blobs::{Appended, ByteStream, HashState, NoJournal, Session, Staged, Stored};
 use crate::metadata::{self, CommitBlob, NewUpload, Upload, UploadClaim, UploadProgress};
 use crate::operation::{AppendUpload, CancelUpload, FinishUpload, PushBlob, ReadUpload, StartUpload};
 
@@ -226,7 +226,13 @@ impl Repo {
             let PushBlob { name, digest, length } = push.operation();
             let stored = repo
                 .blobs
-                .put(repo.new_key(), body, length.unwrap_or(u64::MAX), digest)
+                .put(
+                    repo.new_key(),
+                    body,
+                    length.unwrap_or(u64::MAX),
+                    digest,
+                    &NoJournal,
+                )
                 .await?;
             repo.commit(name, stored, None).await
         })
@@ -338,8 +344,8 @@ impl<'a> Writer<'a> {
         let (blobs, session) = (&self.repo.blobs, self.session.clone());
         let at_most = announced.unwrap_or(u64::MAX);
         let append = match which {
-            Append::More => blobs.append(session, body, at_most),
-            Append::Last => blobs.append_last(session, body, at_most),
+            Append::More => blobs.append(session, body, at_most, &NoJournal),
+            Append::Last => blobs.append_last(session, body, at_most, &NoJournal),
         };
         let appended = self.holding(append).await?;
         match announced {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use wharf_protocol::digest::{Algorithm, Digest};
-use wharf_registry::blobs::{BlobError, Blobs, ByteStream, Content, HashState, Key, Session, Staged};
+use wharf_registry::blobs::{
+    BlobError, Blobs, ByteStream, Content, HashState, Key, NoJournal, Session, Staged,
+};
 
 use crate::backends::{Leftovers, ObjectStoreUnderTest, SignedUrls, key};
 
@@ -98,7 +100,7 @@ pub async fn a_blob_put_whole_reads_back(store: impl ObjectStoreUnderTest) {
             let bytes = content(size);
             let expected = Digest::of(algorithm, &bytes);
             let stored = blobs
-                .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected)
+                .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected, &NoJournal)
                 .await
                 .unwrap();
             assert_eq!(
@@ -124,7 +126,7 @@ pub async fn a_blob_of_no_bytes_is_a_blob(store: impl ObjectStoreUnderTest) {
     for algorithm in [SHA256, SHA512] {
         let expected = Digest::of(algorithm, b"");
         let put = blobs
-            .put(key(), body(&nothing, 1), NO_LIMIT, &expected)
+            .put(key(), body(&nothing, 1), NO_LIMIT, &expected, &NoJournal)
             .await
             .unwrap();
         let never_appended = blobs
@@ -133,7 +135,7 @@ pub async fn a_blob_of_no_bytes_is_a_blob(store: impl ObjectStoreUnderTest) {
             .unwrap();
         let session = Session::new(key(), SHA256);
         let session = blobs
-            .append(session, body(&nothing, 1), NO_LIMIT)
+            .append(session, body(&nothing, 1), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
@@ -163,7 +165,12 @@ pub async fn any_replica_continues_any_upload(mut store: impl ObjectStoreUnderTe
             let piece = rest.split_to(size);
             let appended = store
                 .blobs()
-                .append(through_a_row(&session), body(&piece, 100_000), NO_LIMIT)
+                .append(
+                    through_a_row(&session),
+                    body(&piece, 100_000),
+                    NO_LIMIT,
+                    &NoJournal,
+                )
                 .await
                 .unwrap();
             assert!(appended.cut.is_none());
@@ -197,20 +204,20 @@ pub async fn bytes_behind_the_rows_offset_are_overwritten(mut store: impl Object
         let session = Session::new(key(), SHA256);
         let row = store
             .blobs()
-            .append(session, body(&kept, 65_536), NO_LIMIT)
+            .append(session, body(&kept, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
         store
             .blobs()
-            .append(row.clone(), body(&lost, 65_536), NO_LIMIT)
+            .append(row.clone(), body(&lost, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap();
         store.switch_replica().await;
         let right = content(300_000).slice(7..);
         let session = store
             .blobs()
-            .append(row, body(&right, 65_536), NO_LIMIT)
+            .append(row, body(&right, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
@@ -230,13 +237,13 @@ pub async fn a_stream_that_breaks_off_keeps_what_came(store: impl ObjectStoreUnd
     let (first, second) = (content(100_500), content(50));
     let session = Session::new(key(), SHA256);
     let appended = blobs
-        .append(session, broken_body(&first), NO_LIMIT)
+        .append(session, broken_body(&first), NO_LIMIT, &NoJournal)
         .await
         .unwrap();
     assert_eq!(appended.taken, 100_500);
     assert_eq!(appended.cut.unwrap().to_string(), "the line went dead");
     let session = blobs
-        .append(appended.session, body(&second, 7), NO_LIMIT)
+        .append(appended.session, body(&second, 7), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
@@ -251,15 +258,21 @@ pub async fn a_put_that_fails_leaves_nothing(store: impl ObjectStoreUnderTest) {
     for size in [100, 20 << 20] {
         let bytes = content(size);
         let (right, wrong) = (Digest::of(SHA256, &bytes), Digest::of(SHA256, b"another"));
-        let cut = blobs.put(key(), broken_body(&bytes), NO_LIMIT, &right).await;
+        let cut = blobs
+            .put(key(), broken_body(&bytes), NO_LIMIT, &right, &NoJournal)
+            .await;
         assert!(matches!(cut, Err(BlobError::Cut(_))), "{cut:?}");
         let limit = u64::try_from(size).unwrap() - 1;
-        let long = blobs.put(key(), body(&bytes, 65_536), limit, &right).await;
+        let long = blobs
+            .put(key(), body(&bytes, 65_536), limit, &right, &NoJournal)
+            .await;
         assert!(
             matches!(long, Err(BlobError::TooLarge { limit_bytes }) if limit_bytes == limit),
             "{long:?}"
         );
-        let other = blobs.put(key(), body(&bytes, 65_536), NO_LIMIT, &wrong).await;
+        let other = blobs
+            .put(key(), body(&bytes, 65_536), NO_LIMIT, &wrong, &NoJournal)
+            .await;
         assert!(matches!(other, Err(BlobError::DigestMismatch { computed, .. }) if computed == right));
     }
     assert_eq!(store.leftovers(), NOTHING);
@@ -271,16 +284,21 @@ pub async fn an_append_over_its_limit_changes_nothing(store: impl ObjectStoreUnd
     let bytes = content(9 << 20);
     let session = Session::new(key(), SHA256);
     let session = blobs
-        .append(session, body(&bytes.slice(..100), 10), 100)
+        .append(session, body(&bytes.slice(..100), 10), 100, &NoJournal)
         .await
         .unwrap()
         .session;
     let long = blobs
-        .append(session.clone(), body(&bytes.slice(100..), 65_536), 9 << 19)
+        .append(
+            session.clone(),
+            body(&bytes.slice(100..), 65_536),
+            9 << 19,
+            &NoJournal,
+        )
         .await;
     assert!(matches!(long, Err(BlobError::TooLarge { .. })), "{long:?}");
     let session = blobs
-        .append(session, body(&bytes.slice(100..), 65_536), NO_LIMIT)
+        .append(session, body(&bytes.slice(100..), 65_536), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
@@ -294,7 +312,7 @@ pub async fn a_wrong_digest_changes_nothing(store: impl ObjectStoreUnderTest) {
     let bytes = content(9 << 20);
     let session = Session::new(key(), SHA256);
     let session = blobs
-        .append(session, body(&bytes, 65_536), NO_LIMIT)
+        .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
@@ -315,7 +333,7 @@ pub async fn a_finish_can_be_repeated_anywhere(mut store: impl ObjectStoreUnderT
         let session = Session::new(key(), SHA256);
         let session = store
             .blobs()
-            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
@@ -336,13 +354,13 @@ pub async fn a_finished_object_never_changes(store: impl ObjectStoreUnderTest) {
         let bytes = content(size);
         let session = Session::new(key(), SHA256);
         let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
         let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
         let late = blobs
-            .append(session, body(&content(9 << 20), 65_536), NO_LIMIT)
+            .append(session, body(&content(9 << 20), 65_536), NO_LIMIT, &NoJournal)
             .await;
         assert!(late.is_err(), "{late:?}");
         assert_holds(&*blobs, &stored.key, &bytes).await;
@@ -357,12 +375,12 @@ pub async fn an_abort_leaves_nothing(store: impl ObjectStoreUnderTest) {
         let begun = Session::new(key(), SHA256);
         blobs.abort(&begun).await.unwrap();
         let session = blobs
-            .append(begun, body(&bytes, 65_536), NO_LIMIT)
+            .append(begun, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
         let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
@@ -370,7 +388,7 @@ pub async fn an_abort_leaves_nothing(store: impl ObjectStoreUnderTest) {
         blobs.abort(&session).await.unwrap();
         let session = Session::new(key(), SHA256);
         let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT)
+            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
             .await
             .unwrap()
             .session;
@@ -386,12 +404,14 @@ pub async fn an_aborted_session_is_lost(store: impl ObjectStoreUnderTest) {
     let bytes = content(1000);
     let session = Session::new(key(), SHA256);
     let session = blobs
-        .append(session, body(&bytes, 100), NO_LIMIT)
+        .append(session, body(&bytes, 100), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
     blobs.abort(&session).await.unwrap();
-    let append = blobs.append(session.clone(), body(&bytes, 100), NO_LIMIT).await;
+    let append = blobs
+        .append(session.clone(), body(&bytes, 100), NO_LIMIT, &NoJournal)
+        .await;
     assert!(matches!(append, Err(BlobError::SessionLost)), "{append:?}");
     let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
     assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
@@ -403,12 +423,14 @@ pub async fn an_unknown_hash_state_is_a_lost_session(store: impl ObjectStoreUnde
     let bytes = content(1000);
     let session = Session::new(key(), SHA256);
     let mut session = blobs
-        .append(session, body(&bytes, 100), NO_LIMIT)
+        .append(session, body(&bytes, 100), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
     session.hash.format += 1;
-    let append = blobs.append(session.clone(), body(&bytes, 100), NO_LIMIT).await;
+    let append = blobs
+        .append(session.clone(), body(&bytes, 100), NO_LIMIT, &NoJournal)
+        .await;
     assert!(matches!(append, Err(BlobError::SessionLost)), "{append:?}");
     let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
     assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
@@ -419,7 +441,13 @@ pub async fn any_range_can_be_read(store: impl ObjectStoreUnderTest) {
     let blobs = store.blobs();
     let bytes = content(1_000_000);
     let stored = blobs
-        .put(key(), body(&bytes, 65_536), NO_LIMIT, &Digest::of(SHA256, &bytes))
+        .put(
+            key(),
+            body(&bytes, 65_536),
+            NO_LIMIT,
+            &Digest::of(SHA256, &bytes),
+            &NoJournal,
+        )
         .await
         .unwrap();
     for range in [
@@ -444,7 +472,13 @@ pub async fn what_is_missing_or_short_is_named(store: impl ObjectStoreUnderTest)
     let blobs = store.blobs();
     let bytes = content(100);
     let stored = blobs
-        .put(key(), body(&bytes, 10), NO_LIMIT, &Digest::of(SHA256, &bytes))
+        .put(
+            key(),
+            body(&bytes, 10),
+            NO_LIMIT,
+            &Digest::of(SHA256, &bytes),
+            &NoJournal,
+        )
         .await
         .unwrap();
     for (key, range) in [
@@ -468,7 +502,7 @@ pub async fn a_signed_url_gives_the_bytes_and_ends(store: impl ObjectStoreUnderT
     let bytes = content(300_000);
     let expected = Digest::of(SHA256, &bytes);
     let stored = blobs
-        .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected)
+        .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected, &NoJournal)
         .await
         .unwrap();
     let hour = Duration::from_secs(3600);
@@ -515,11 +549,11 @@ pub async fn a_delete_takes_one_object(store: impl ObjectStoreUnderTest) {
     let bytes = content(5000);
     let expected = Digest::of(SHA256, &bytes);
     let first = blobs
-        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected)
+        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected, &NoJournal)
         .await
         .unwrap();
     let second = blobs
-        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected)
+        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected, &NoJournal)
         .await
         .unwrap();
     for _ in 0..2 {
@@ -528,6 +562,35 @@ pub async fn a_delete_takes_one_object(store: impl ObjectStoreUnderTest) {
     let gone = blobs.open(&first.key, 0..1).await;
     assert!(matches!(gone, Err(BlobError::Missing { .. })), "{gone:?}");
     assert_holds(&*blobs, &second.key, &bytes).await;
+}
+
+/// Many objects are deleted at once, those that are missing too, and no others.
+pub async fn many_objects_are_deleted_at_once(store: impl ObjectStoreUnderTest) {
+    let blobs = store.blobs();
+    let bytes = content(10);
+    let expected = Digest::of(SHA256, &bytes);
+    let mut keys = Vec::new();
+    for _ in 0..20 {
+        let stored = blobs
+            .put(key(), body(&bytes, 10), NO_LIMIT, &expected, &NoJournal)
+            .await
+            .unwrap();
+        keys.push(stored.key);
+    }
+    let kept = keys.pop().unwrap();
+    keys.insert(7, key());
+    for _ in 0..2 {
+        blobs.delete_many(&keys).await.unwrap();
+    }
+    blobs.delete_many(&[]).await.unwrap();
+    assert_holds(&*blobs, &kept, &bytes).await;
+    assert_eq!(
+        store.leftovers(),
+        Leftovers {
+            objects: 1,
+            staged: 0
+        }
+    );
 }
 
 /// Many uploads at once do not mix.
@@ -542,18 +605,28 @@ pub async fn uploads_at_once_do_not_mix(store: impl ObjectStoreUnderTest) {
             let expected = Digest::of(SHA256, &bytes);
             let stored = if number % 2 == 0 {
                 blobs
-                    .put(key(), body(&bytes, 10_000 + number), NO_LIMIT, &expected)
+                    .put(
+                        key(),
+                        body(&bytes, 10_000 + number),
+                        NO_LIMIT,
+                        &expected,
+                        &NoJournal,
+                    )
                     .await
                     .unwrap()
             } else {
                 let session = Session::new(key(), SHA256);
                 let session = blobs
-                    .append(session, body(&bytes.slice(..1000), 99), NO_LIMIT)
+                    .append(session, body(&bytes.slice(..1000), 99), NO_LIMIT, &NoJournal)
                     .await
                     .unwrap()
                     .session;
                 let rest = body(&bytes.slice(1000..), 65_536);
-                let session = blobs.append(session, rest, NO_LIMIT).await.unwrap().session;
+                let session = blobs
+                    .append(session, rest, NO_LIMIT, &NoJournal)
+                    .await
+                    .unwrap()
+                    .session;
                 blobs.finish(&session, &expected).await.unwrap()
             };
             (stored.key, bytes)
@@ -579,7 +652,7 @@ pub async fn a_dropped_append_is_taken_up_from_the_row(store: impl ObjectStoreUn
     let bytes = content(12 << 20);
     let session = Session::new(key(), SHA256);
     let row = blobs
-        .append(session, body(&bytes.slice(..1000), 100), NO_LIMIT)
+        .append(session, body(&bytes.slice(..1000), 100), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;
@@ -591,13 +664,13 @@ pub async fn a_dropped_append_is_taken_up_from_the_row(store: impl ObjectStoreUn
     }));
     let dropped = {
         let (blobs, row) = (Arc::clone(&blobs), row.clone());
-        tokio::spawn(async move { blobs.append(row, Box::pin(stalls), NO_LIMIT).await })
+        tokio::spawn(async move { blobs.append(row, Box::pin(stalls), NO_LIMIT, &NoJournal).await })
     };
     has_reached.await.unwrap();
     dropped.abort();
     assert!(dropped.await.unwrap_err().is_cancelled());
     let session = blobs
-        .append(row, body(&bytes.slice(1000..), 65_536), NO_LIMIT)
+        .append(row, body(&bytes.slice(1000..), 65_536), NO_LIMIT, &NoJournal)
         .await
         .unwrap()
         .session;

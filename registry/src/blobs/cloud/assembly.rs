@@ -8,14 +8,16 @@ use object_store::path::Path;
 use tokio::sync::OwnedSemaphorePermit;
 use wharf_protocol::digest::Hasher;
 
-use super::super::{BlobError, Part};
+use super::super::{BlobError, Journal, Part, Staged};
 use super::{Cloud, failed, length, plan};
 
 /// A multipart upload being put together: parts that are written, and bytes that wait until they are enough for one.
-#[derive(Debug)]
 pub(super) struct Assembly<'a> {
     cloud: &'a Cloud,
     object: Path,
+    journal: &'a dyn Journal,
+    /// What the session's row says.
+    row: Staged,
     pub(super) id: Option<String>,
     pub(super) parts: Vec<Part>,
     pub(super) waiting: Vec<Bytes>,
@@ -29,13 +31,19 @@ impl<'a> Assembly<'a> {
     pub(super) fn new(
         cloud: &'a Cloud,
         object: Path,
-        id: Option<String>,
-        parts: Vec<Part>,
+        journal: &'a dyn Journal,
+        row: Staged,
         hasher: Hasher,
     ) -> Self {
+        let (id, parts) = match &row {
+            Staged::Multipart { id, parts, .. } => (id.clone(), parts.clone()),
+            Staged::Nothing | Staged::File => (None, Vec::new()),
+        };
         Self {
             cloud,
             object,
+            journal,
+            row,
             id,
             parts,
             waiting: Vec::new(),
@@ -88,7 +96,9 @@ impl<'a> Assembly<'a> {
             None => {
                 let begun = self.cloud.bucket.create_multipart(&self.object).await;
                 let id = begun.map_err(|error| failed("beginning", &self.object, error))?;
-                self.id.insert(id).clone()
+                self.id = Some(id.clone());
+                self.note(None).await?;
+                id
             }
         };
         let payload: PutPayload = std::mem::take(&mut self.waiting).into_iter().collect();
@@ -105,6 +115,24 @@ impl<'a> Assembly<'a> {
         self.waiting_bytes = 0;
         self.permit = None;
         Ok(())
+    }
+
+    /// Writes down that there is a multipart upload now, and perhaps an `object` soon.
+    pub(super) async fn note(&self, object: Option<&str>) -> Result<(), BlobError> {
+        let (parts, tail, mut stale) = match self.row.clone() {
+            Staged::Multipart {
+                parts, tail, stale, ..
+            } => (parts, tail, stale),
+            Staged::Nothing | Staged::File => Default::default(),
+        };
+        stale.extend(object.map(str::to_owned));
+        let staged = Staged::Multipart {
+            id: self.id.clone(),
+            parts,
+            tail,
+            stale,
+        };
+        self.journal.note(&staged).await
     }
 
     /// Completes the object: of its parts and what waits, or of what waits alone if that is all.

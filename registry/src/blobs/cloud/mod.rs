@@ -26,8 +26,8 @@ use uuid::Uuid;
 use wharf_protocol::digest::{Digest, Hasher};
 
 use super::{
-    Appended, BlobError, Blobs, BodyError, BoxFuture, ByteStream, Content, HashState, Key, Session, Staged,
-    Stored, Tail,
+    Appended, BlobError, Blobs, BodyError, BoxFuture, ByteStream, Content, HashState, Journal, Key,
+    NoJournal, Session, Staged, Stored, Tail,
 };
 
 mod address;
@@ -78,14 +78,18 @@ impl Cloud {
     }
 
     /// Takes an upload up where its session stands.
-    async fn resume(&self, session: &Session) -> Result<Assembly<'_>, BlobError> {
-        let (id, parts, tail) = match session.staged.clone() {
-            Staged::Nothing => (None, Vec::new(), None),
-            Staged::Multipart { id, parts, tail, .. } => (id, parts, tail),
+    async fn resume<'a>(
+        &'a self,
+        session: &Session,
+        journal: &'a dyn Journal,
+    ) -> Result<Assembly<'a>, BlobError> {
+        let tail = match &session.staged {
+            Staged::Nothing => None,
+            Staged::Multipart { tail, .. } => tail.clone(),
             Staged::File => return Err(BlobError::SessionLost),
         };
-        let hasher = session.hash.resume()?;
-        let mut assembly = Assembly::new(self, self.object(&session.key), id, parts, hasher);
+        let (hasher, row) = (session.hash.resume()?, session.staged.clone());
+        let mut assembly = Assembly::new(self, self.object(&session.key), journal, row, hasher);
         if let Some(tail) = tail {
             let bytes = self.read_tail(&tail).await?;
             assembly.restore(bytes).await?;
@@ -143,7 +147,7 @@ impl Cloud {
 
     /// Makes the session's object complete, unless an earlier call has.
     async fn complete(&self, session: &Session) -> Result<(), BlobError> {
-        let completed = match self.resume(session).await {
+        let completed = match self.resume(session, &NoJournal).await {
             Ok(mut assembly) => assembly.complete().await,
             Err(error) => Err(error),
         };
@@ -162,9 +166,10 @@ impl Blobs for Cloud {
         session: Session,
         bytes: ByteStream<'a>,
         at_most: u64,
+        journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
         Box::pin(async move {
-            let mut assembly = self.resume(&session).await?;
+            let mut assembly = self.resume(&session, journal).await?;
             if let Staged::Multipart { stale, .. } = &session.staged {
                 self.discard(stale).await;
             }
@@ -179,6 +184,7 @@ impl Blobs for Cloud {
             let mut tail = None;
             if assembly.waiting_bytes > 0 {
                 let object = format!("uploads/{}/{}", session.key.ulid(), Uuid::new_v4());
+                assembly.note(Some(&object)).await?;
                 let path = self.path(&object);
                 let payload: PutPayload = assembly.waiting.iter().cloned().collect();
                 let put = self.bucket.put_opts(&path, payload, Default::default()).await;
@@ -240,10 +246,11 @@ impl Blobs for Cloud {
         bytes: ByteStream<'a>,
         at_most: u64,
         expected: &'a Digest,
+        journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Stored, BlobError>> {
         Box::pin(async move {
             let hasher = Hasher::new(expected.algorithm());
-            let mut assembly = Assembly::new(self, self.object(&key), None, Vec::new(), hasher);
+            let mut assembly = Assembly::new(self, self.object(&key), journal, Staged::Nothing, hasher);
             let stored = async {
                 let (size, cut) = take_all(&mut assembly, bytes, at_most).await?;
                 if let Some(cut) = cut {
@@ -332,6 +339,22 @@ impl Blobs for Cloud {
                 Ok(url) => Ok(Some(url.into())),
                 Err(error) => Err(failed("signing a URL of", &path, error)),
             }
+        })
+    }
+
+    fn delete_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<(), BlobError>> {
+        let paths: Vec<_> = keys.iter().map(|key| Ok(self.object(key))).collect();
+        Box::pin(async move {
+            let mut deleted = self
+                .bucket
+                .delete_stream(futures_util::stream::iter(paths).boxed());
+            while let Some(deleted) = deleted.next().await {
+                match deleted {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(failed("deleting", "objects", error)),
+                }
+            }
+            Ok(())
         })
     }
 

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use wharf_protocol::digest::{Digest, Hasher};
 
 use super::{
-    Appended, BlobError, Blobs, BoxFuture, ByteStream, Content, HashState, Key, Session, Staged, Stored,
+    Appended, BlobError, Blobs, BoxFuture, ByteStream, Content, HashState, Journal, Key, Session, Staged,
+    Stored,
 };
 
 mod folders;
@@ -134,6 +135,7 @@ impl Blobs for Disk {
         session: Session,
         bytes: ByteStream<'a>,
         at_most: u64,
+        _journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
         Box::pin(self.take(session, bytes, at_most, Then::Row))
     }
@@ -143,6 +145,7 @@ impl Blobs for Disk {
         session: Session,
         bytes: ByteStream<'a>,
         at_most: u64,
+        _journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
         Box::pin(self.take(session, bytes, at_most, Then::Finish))
     }
@@ -189,6 +192,7 @@ impl Blobs for Disk {
         bytes: ByteStream<'a>,
         at_most: u64,
         expected: &'a Digest,
+        _journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Stored, BlobError>> {
         Box::pin(async move {
             let unnamed = self.blocking(move |folders| folders.create_unnamed(key)).await?;

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use wharf_protocol::digest::Algorithm;
 
 use super::*;
+use crate::blobs::NoJournal;
 use crate::clock::Timestamp;
 
 fn key() -> Key {
@@ -57,11 +58,13 @@ async fn without_nameless_files_a_put_leaves_nothing_but_the_object() {
     disk.folders.without_unnamed();
     let expected = Digest::of(Algorithm::Sha256, b"whole");
     let stored = disk
-        .put(key(), body(&[b"wh", b"ole"]), 10, &expected)
+        .put(key(), body(&[b"wh", b"ole"]), 10, &expected, &NoJournal)
         .await
         .unwrap();
     assert_eq!(names(folder.path(), "blobs"), [stored.key.ulid()]);
-    let wrong = disk.put(key(), body(&[b"other"]), 10, &expected).await;
+    let wrong = disk
+        .put(key(), body(&[b"other"]), 10, &expected, &NoJournal)
+        .await;
     assert!(matches!(wrong, Err(BlobError::DigestMismatch { .. })));
     assert_eq!(names(folder.path(), "blobs").len(), 1);
     assert!(names(folder.path(), "uploads").is_empty());
@@ -73,7 +76,11 @@ async fn a_crash_between_the_rename_and_the_row_is_finished_by_a_repetition() {
     let expected = Digest::of(Algorithm::Sha512, b"again");
     let disk = Disk::open(folder.path()).unwrap();
     let session = Session::new(key(), Algorithm::Sha256);
-    let session = disk.append(session, body(&[b"again"]), 10).await.unwrap().session;
+    let session = disk
+        .append(session, body(&[b"again"]), 10, &NoJournal)
+        .await
+        .unwrap()
+        .session;
     let first = disk.finish(&session, &expected).await.unwrap();
     drop(disk);
     let disk = Disk::open(folder.path()).unwrap();
@@ -86,11 +93,17 @@ async fn a_late_append_never_touches_the_finished_object() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::open(folder.path()).unwrap();
     let session = Session::new(key(), Algorithm::Sha256);
-    let session = disk.append(session, body(&[b"done"]), 10).await.unwrap().session;
+    let session = disk
+        .append(session, body(&[b"done"]), 10, &NoJournal)
+        .await
+        .unwrap()
+        .session;
     disk.finish(&session, &Digest::of(Algorithm::Sha256, b"done"))
         .await
         .unwrap();
-    let late = disk.append(session.clone(), body(&[b"more"]), 10).await;
+    let late = disk
+        .append(session.clone(), body(&[b"more"]), 10, &NoJournal)
+        .await;
     assert!(matches!(late, Err(BlobError::SessionLost)), "{late:?}");
     let path = folder.path().join("blobs").join(session.key.ulid());
     assert_eq!(std::fs::read(path).unwrap(), b"done");
@@ -110,14 +123,17 @@ async fn two_writers_of_one_session_do_not_overlap() {
         });
     let slow = {
         let (disk, session) = (Arc::clone(&disk), session.clone());
-        tokio::spawn(async move { disk.append(session, Box::pin(endless), 10).await })
+        tokio::spawn(async move { disk.append(session, Box::pin(endless), 10, &NoJournal).await })
     };
     has_begun.await.unwrap();
-    let second = disk.append(session.clone(), body(&[b"y"]), 10).await;
+    let second = disk.append(session.clone(), body(&[b"y"]), 10, &NoJournal).await;
     assert!(matches!(second, Err(BlobError::Busy)), "{second:?}");
     slow.abort();
     assert!(slow.await.unwrap_err().is_cancelled());
-    let third = disk.append(session, body(&[b"yes"]), 10).await.unwrap();
+    let third = disk
+        .append(session, body(&[b"yes"]), 10, &NoJournal)
+        .await
+        .unwrap();
     assert_eq!(third.session.offset, 3);
 }
 
@@ -130,7 +146,7 @@ async fn an_idle_upload_holds_no_memory_of_the_pool() {
     let idle = {
         let (disk, session) = (Arc::clone(&disk), Session::new(key(), Algorithm::Sha256));
         let name = session.key.ulid();
-        tokio::spawn(async move { disk.append(session, Box::pin(endless), 10).await });
+        tokio::spawn(async move { disk.append(session, Box::pin(endless), 10, &NoJournal).await });
         folder.path().join("uploads").join(name)
     };
     let arrived = async {
