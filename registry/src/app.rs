@@ -28,6 +28,7 @@ pub struct App {
     pub index: Index,
     /// What a request's parse must know.
     pub parse_limits: ParseLimits,
+    random: Arc<dyn Random>,
     request_ids: RequestIds,
 }
 
@@ -62,7 +63,13 @@ impl App {
         };
         let index = Index::new(Arc::clone(&metadata));
         let request_ids = RequestIds::new(&*random);
-        let repo = Arc::new(Repo::new(metadata, blobs, clock, random, rules(&config)));
+        let repo = Arc::new(Repo::new(
+            metadata,
+            blobs,
+            clock,
+            Arc::clone(&random),
+            rules(&config),
+        ));
         let parse_limits = ParseLimits {
             manifest_tags: limits.manifest_tags,
             page_entries: u32::try_from(limits.page_entries).unwrap_or(u32::MAX),
@@ -73,6 +80,7 @@ impl App {
             repo,
             index,
             parse_limits,
+            random,
             request_ids,
         })
     }
@@ -80,6 +88,11 @@ impl App {
     /// Returns a new request's id: 16 hexadecimal digits.
     pub(crate) fn request_id(&self) -> [u8; 16] {
         self.request_ids.next()
+    }
+
+    /// Returns a line that no content holds: it parts the pieces of an answer that has several.
+    pub(crate) fn boundary(&self) -> String {
+        format!("{:032x}", self.random.number())
     }
 }
 

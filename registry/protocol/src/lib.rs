@@ -29,6 +29,6 @@ pub use manifest::{Descriptor, Manifest, ManifestError, ManifestLimits, Platform
 pub use media_type::{ManifestKind, MediaType};
 pub use name::{NameError, RepositoryName, Tag, TagError};
 pub use path::{Path, PathError};
-pub use range::{ByteRange, ContentRange, ResolvedRange};
+pub use range::{ByteRange, ContentRange, ResolvedRange, Selection};
 pub use reference::{ImageReference, Reference};
 pub use scope::{Action, Actions, Scope};

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The most parts of one `Range` header that are looked at; a header with more is ignored.
-pub const MAX_RANGES: usize = 256;
+///
+/// It is how many a client of zstd:chunked layers asks for at once.
+pub const MAX_RANGES: usize = 1024;
 
 /// One part of a `Range` header, not yet held against a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,51 @@ impl ByteRange {
         };
         (start < end).then_some(ResolvedRange { start, end })
     }
+}
+
+/// What a `Range` header means of some content (RFC 9110, section 14.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Everything: the ranges together are more than a client can need.
+    Whole,
+    /// One part.
+    Part(ResolvedRange),
+    /// At least two parts, in the order they were asked for.
+    Parts(Vec<ResolvedRange>),
+    /// None of the ranges can be met.
+    Nothing,
+}
+
+/// How many ranges may begin within one before them; more are an attack or a mistake (RFC 9110, section 14.2).
+const MAX_OVERLAPS: usize = 2;
+
+impl Selection {
+    /// Holds ranges against content of `size` bytes. Those that can't be met are left out if another one can.
+    #[must_use]
+    pub fn of(ranges: &[ByteRange], size: u64) -> Selection {
+        let met: Vec<_> = ranges.iter().filter_map(|range| range.resolve(size)).collect();
+        match met.as_slice() {
+            [] => Selection::Nothing,
+            [part] => Selection::Part(*part),
+            _ if is_excessive(&met, size) => Selection::Whole,
+            _ => Selection::Parts(met),
+        }
+    }
+}
+
+/// Whether the parts have more bytes than the whole, or overlap more than a careless client's do.
+fn is_excessive(parts: &[ResolvedRange], size: u64) -> bool {
+    let total = parts
+        .iter()
+        .fold(0u64, |sum, part| sum.saturating_add(part.len()));
+    let mut sorted = parts.to_vec();
+    sorted.sort_unstable_by_key(|part| part.start);
+    let (mut overlaps, mut end) = (0, 0);
+    for part in sorted {
+        overlaps += usize::from(part.start < end);
+        end = end.max(part.end);
+    }
+    total > size || overlaps > MAX_OVERLAPS
 }
 
 /// A number of bytes: digits alone (no sign), saturating, since an offset past the end is past the end.
@@ -202,9 +249,36 @@ mod tests {
             Some(2)
         );
         assert_eq!(
-            ByteRange::parse_header(&format!("bytes={}", "0-1,".repeat(300))),
+            ByteRange::parse_header(&format!("bytes={}", "0-1,".repeat(MAX_RANGES + 1))),
             None
         );
+        assert_eq!(
+            ByteRange::parse_header(&format!("bytes={}", "0-1,".repeat(MAX_RANGES))).map(|r| r.len()),
+            Some(MAX_RANGES)
+        );
+    }
+
+    fn select(value: &str, size: u64) -> Selection {
+        Selection::of(&ByteRange::parse_header(value).unwrap(), size)
+    }
+
+    #[test]
+    fn several_ranges_keep_their_order_and_lose_those_that_cannot_be_met() {
+        let part = |start, end| ResolvedRange { start, end };
+        assert_eq!(
+            select("bytes=6-7,0-1,90-,-1", 10),
+            Selection::Parts(vec![part(6, 8), part(0, 2), part(9, 10)])
+        );
+        assert_eq!(select("bytes=90-,3-4", 10), Selection::Part(part(3, 5)));
+        assert_eq!(select("bytes=90-,10-", 10), Selection::Nothing);
+    }
+
+    #[test]
+    fn more_than_the_whole_and_many_overlaps_select_the_whole() {
+        assert_eq!(select("bytes=0-,0-", 10), Selection::Whole);
+        assert_eq!(select("bytes=0-3,2-5,4-7,6-8", 1000), Selection::Whole);
+        assert!(matches!(select("bytes=0-3,2-5,4-7", 1000), Selection::Parts(parts) if parts.len() == 3));
+        assert!(matches!(select("bytes=0-3,4-7,8-9", 10), Selection::Parts(parts) if parts.len() == 3));
     }
 
     #[test]
@@ -223,6 +297,15 @@ mod tests {
                 if let Some(r) = range.resolve(size) {
                     prop_assert!(r.start < r.end && r.end <= size && !r.is_empty());
                 }
+            }
+        }
+
+        #[test]
+        fn a_selection_is_never_more_than_the_whole(value in "bytes=[0-9,-]{0,60}", size in 0u64..200) {
+            let Some(ranges) = ByteRange::parse_header(&value) else { return Ok(()) };
+            if let Selection::Parts(parts) = Selection::of(&ranges, size) {
+                prop_assert!(parts.len() >= 2);
+                prop_assert!(parts.iter().map(|part| part.len()).sum::<u64>() <= size);
             }
         }
     }

@@ -1,9 +1,13 @@
 //! `/v2/NAME/blobs/DIGEST`.
 
+mod parts;
+
+use std::ops::Range;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use wharf_protocol::range::ResolvedRange;
+use wharf_protocol::range::{ResolvedRange, Selection};
 
 use super::answer;
 use super::error::Failure;
@@ -24,56 +28,71 @@ pub(super) async fn read(app: &App, read: &Authorized<ReadBlob>) -> Result<Respo
     {
         return Ok(dressed(answer::empty(StatusCode::NOT_MODIFIED), &blob));
     }
-    // RFC 9110, "Range": it is defined for GET alone.
-    let part = if operation.head {
-        None
-    } else {
-        wanted_part(operation, &blob)?
+    if operation.head {
+        return Ok(dressed(whole(&blob, Body::empty()), &blob));
+    }
+    let answer = match selection(operation, &blob) {
+        Selection::Whole => whole(&blob, open(app, &blob, 0..blob.size).await?),
+        Selection::Part(part) => one_part(&blob, part, open(app, &blob, part.start..part.end).await?),
+        Selection::Parts(parts) => parts::answer(&app.repo, &blob, &parts, &app.boundary()),
+        Selection::Nothing => return Err(Failure::RangeUnmet { size: blob.size }),
     };
-    let whole = ResolvedRange {
-        start: 0,
-        end: blob.size,
-    };
-    let range = part.unwrap_or(whole);
-    let body = if operation.head {
-        Body::empty()
-    } else {
-        match app.repo.open(&blob, range.start..range.end).await? {
-            Content::File { file, range } => Body::new(FileBody::new(file, range)),
-            Content::Stream(stream) => Body::from_stream(stream),
-        }
-    };
+    Ok(dressed(answer, &blob))
+}
+
+/// Returns which bytes are asked for. RFC 9110, "Range": it is defined for GET alone, and holds under `If-Range`.
+fn selection(read: &ReadBlob, blob: &Blob) -> Selection {
+    let changed = read
+        .if_range
+        .as_ref()
+        .is_some_and(|tag| *tag != format!("\"{}\"", blob.digest));
+    match &read.range {
+        Some(ranges) if !changed => Selection::of(ranges, blob.size),
+        _ => Selection::Whole,
+    }
+}
+
+async fn open(app: &App, blob: &Blob, range: Range<u64>) -> Result<Body, Failure> {
+    Ok(body(app.repo.open(blob, range).await?))
+}
+
+/// Makes a body of opened bytes.
+fn body(content: Content) -> Body {
+    match content {
+        Content::File { file, range } => Body::new(FileBody::new(file, range)),
+        Content::Stream(stream) => Body::from_stream(stream),
+    }
+}
+
+fn whole(blob: &Blob, body: Body) -> Response {
+    bytes_answer(StatusCode::OK, blob.size, body)
+}
+
+fn one_part(blob: &Blob, part: ResolvedRange, body: Body) -> Response {
+    let mut answer = bytes_answer(StatusCode::PARTIAL_CONTENT, part.len(), body);
+    answer::put(
+        &mut answer,
+        header::CONTENT_RANGE,
+        &content_range(part, blob.size),
+    );
+    answer
+}
+
+fn bytes_answer(status: StatusCode, length: u64, body: Body) -> Response {
     let mut answer = Response::new(body);
+    *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.len()));
-    if part.is_some() {
-        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let place = format!("bytes {}-{}/{}", range.start, range.end - 1, blob.size);
-        answer::put(&mut answer, header::CONTENT_RANGE, &place);
-    }
-    Ok(dressed(answer, &blob))
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    answer
 }
 
-/// Returns the one part that is asked for. Several parts are answered as the whole, which RFC 9110 allows.
-fn wanted_part(read: &ReadBlob, blob: &Blob) -> Result<Option<ResolvedRange>, Failure> {
-    let Some([range]) = read.range.as_deref() else {
-        return Ok(None);
-    };
-    let changed = read
-        .if_range
-        .as_ref()
-        .is_some_and(|tag| *tag != format!("\"{}\"", blob.digest));
-    if changed {
-        return Ok(None);
-    }
-    range
-        .resolve(blob.size)
-        .map(Some)
-        .ok_or(Failure::RangeUnmet { size: blob.size })
+/// Writes a part's place as `Content-Range` does.
+fn content_range(part: ResolvedRange, size: u64) -> String {
+    format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 
 /// Adds what every answer about a blob holds. Its bytes never change, but who may read them does.

@@ -1,7 +1,42 @@
 //! Reading and deleting blobs.
 
 use crate::support::content::sha256;
-use crate::support::server::{Server, answer};
+use crate::support::server::{Answer, Server, answer};
+
+/// A part of a multipart answer: its place and its bytes.
+type Part = (String, Vec<u8>);
+
+/// Takes a `multipart/byteranges` answer apart, as strictly as its grammar (RFC 2046) is.
+fn parts(answer: &Answer) -> Vec<Part> {
+    assert_eq!(answer.status, 206, "{:?}", answer.headers);
+    assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    assert_eq!(answer.header("content-range"), "");
+    let boundary = answer
+        .header("content-type")
+        .strip_prefix("multipart/byteranges; boundary=")
+        .unwrap();
+    let mut rest = answer.body.as_ref();
+    let mut parts = Vec::new();
+    let mut line = format!("--{boundary}\r\n");
+    while let Some(part) = rest.strip_prefix(line.as_bytes()) {
+        let head_end = part.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = std::str::from_utf8(&part[..head_end]).unwrap();
+        let place = head
+            .strip_prefix("Content-Type: application/octet-stream\r\nContent-Range: ")
+            .unwrap();
+        let (first, last) = place
+            .strip_prefix("bytes ")
+            .and_then(|place| place.split('/').next()?.split_once('-'))
+            .unwrap();
+        let length = last.parse::<usize>().unwrap() + 1 - first.parse::<usize>().unwrap();
+        let (content, after) = part[head_end + 4..].split_at(length);
+        parts.push((place.to_owned(), content.to_vec()));
+        rest = after;
+        line = format!("\r\n--{boundary}\r\n");
+    }
+    assert_eq!(rest, format!("\r\n--{boundary}--\r\n").as_bytes());
+    parts
+}
 
 #[tokio::test]
 async fn get_and_head_have_the_headers_of_the_contract() {
@@ -51,12 +86,12 @@ async fn a_range_that_cannot_be_met_is_416_and_one_that_cannot_be_read_is_ignore
     let admin = server.admin();
     let digest = admin.push_blob("a/b", b"0123456789").await;
     let path = format!("/v2/a/b/blobs/{digest}");
-    for range in ["bytes=10-", "bytes=500-0", "bytes=-0"] {
+    for range in ["bytes=10-", "bytes=500-0", "bytes=-0", "bytes=10-11,20-"] {
         let answer = answer(admin.ask("GET", &path).header("range", range)).await;
         answer.is_refused(416, "SIZE_INVALID");
         assert_eq!(answer.header("content-range"), "bytes */10");
     }
-    for range in ["bytes=x-y", "lines=0-3", "bytes", "bytes=0-1,4-5"] {
+    for range in ["bytes=x-y", "lines=0-3", "bytes", "bytes=0-1,x"] {
         let answer = answer(admin.ask("GET", &path).header("range", range)).await;
         assert_eq!((answer.status, answer.body.len()), (200, 10), "{range}");
     }
@@ -159,4 +194,82 @@ async fn a_large_blob_comes_back_whole_and_in_parts() {
         (part.status, part.body.as_ref()),
         (206, &bytes[1_000_000..4_000_000])
     );
+}
+
+#[tokio::test]
+async fn several_ranges_are_one_multipart_answer_in_the_order_they_were_asked_for() {
+    let server = Server::start();
+    let admin = server.admin();
+    let digest = admin.push_blob("a/b", b"0123456789").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let several = answer(admin.ask("GET", &path).header("range", "bytes=6-7, 0-1,90-95,-1")).await;
+    let part = |place: &str, bytes: &str| (place.to_owned(), bytes.as_bytes().to_vec());
+    assert_eq!(
+        parts(&several),
+        [
+            part("bytes 6-7/10", "67"),
+            part("bytes 0-1/10", "01"),
+            part("bytes 9-9/10", "9")
+        ]
+    );
+    assert_eq!(several.header("docker-content-digest"), digest.as_str());
+    assert_eq!(several.header("etag"), format!("\"{digest}\""));
+    let one_left = answer(admin.ask("GET", &path).header("range", "bytes=90-,2-3")).await;
+    assert_eq!(
+        (
+            one_left.status,
+            one_left.body.as_ref(),
+            one_left.header("content-range")
+        ),
+        (206, b"23".as_slice(), "bytes 2-3/10")
+    );
+    let head = answer(admin.ask("HEAD", &path).header("range", "bytes=0-1,4-5")).await;
+    assert_eq!((head.status, head.header("content-length")), (200, "10"));
+    let changed = admin
+        .ask("GET", &path)
+        .header("range", "bytes=0-1,4-5")
+        .header("if-range", "\"other\"");
+    assert_eq!(answer(changed).await.status, 200);
+}
+
+#[tokio::test]
+async fn excessive_ranges_are_answered_by_the_whole() {
+    let server = Server::start();
+    let admin = server.admin();
+    let bytes = vec![7; 10_000];
+    let digest = admin.push_blob("a/b", &bytes).await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let many: String = (0..1025).map(|n| format!("{}-{},", 2 * n, 2 * n)).collect();
+    for range in ["0-,0-", "-9999,0-9998", "0-9,5-14,10-19,15-24", &many] {
+        let whole = answer(admin.ask("GET", &path).header("range", format!("bytes={range}"))).await;
+        assert_eq!((whole.status, whole.body.len()), (200, 10_000), "{range}");
+    }
+}
+
+/// What a lazy puller asks for: as many chunks as it may, and large ones, time after time on one connection.
+#[tokio::test]
+async fn a_thousand_parts_and_large_ones_come_whole_over_one_connection() {
+    let server = Server::start();
+    let admin = server.admin();
+    let bytes: Vec<u8> = (0..6_000_000_u32).map(|n| (n / 3).to_le_bytes()[0]).collect();
+    let digest = admin.push_blob("a/b", &bytes).await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let many: Vec<(usize, usize)> = (0..1024).map(|n| (n * 5000, n * 5000 + n)).collect();
+    let large = vec![(1, 2_500_000), (2_500_002, 2_500_002), (3_000_000, 5_999_999)];
+    for asked in [many, large] {
+        let ranges: Vec<String> = asked
+            .iter()
+            .map(|(first, last)| format!("{first}-{last}"))
+            .collect();
+        let request = admin
+            .ask("GET", &path)
+            .header("range", format!("bytes={}", ranges.join(",")));
+        let parts = parts(&answer(request).await);
+        assert_eq!(parts.len(), asked.len());
+        for ((first, last), (place, content)) in asked.iter().zip(parts) {
+            assert_eq!(place, format!("bytes {first}-{last}/6000000"));
+            assert!(content == bytes[*first..=*last], "{place}");
+        }
+        assert_eq!(admin.get(&path).await.body, bytes);
+    }
 }
