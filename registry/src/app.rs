@@ -100,7 +100,7 @@ fn rules(config: &Config) -> Rules {
     let limits = &config.limits;
     Rules {
         deletes: config.deletes,
-        sparse_indexes: config.sparse_indexes,
+        sparse_manifests: config.sparse_manifests,
         media_types: config.media_types.clone(),
         manifest: ManifestLimits {
             max_bytes: limits.manifest_bytes,

@@ -44,8 +44,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Whether manifests, tags and blobs can be deleted.
     pub deletes: bool,
-    /// Whether an index may name children that are absent.
-    pub sparse_indexes: bool,
+    /// Whether an index may name manifests, and an image blobs, that are absent: what mirrors need.
+    pub sparse_manifests: bool,
     /// Manifest media types accepted beside the OCI's and Docker's.
     pub media_types: Vec<String>,
     /// How long a token is good for.
@@ -180,7 +180,7 @@ impl Config {
         let public_url = layers.take("public_url", "", value::public_url);
         let trusted_proxies = layers.take("trusted_proxies", "", value::networks);
         let deletes = layers.take("deletes", "true", value::switch);
-        let sparse_indexes = layers.take("sparse_indexes", "false", value::switch);
+        let sparse_manifests = layers.take("sparse_manifests", "false", value::switch);
         let media_types = layers.take("media_types", "", value::media_types);
         let token_life = layers.take("token_life", "5m", |text| value::duration(text, 60, 24 * 3600));
         let refresh = layers.take("refresh_token_life", "90d", |text| {
@@ -206,7 +206,7 @@ impl Config {
             public_url: public_url?,
             trusted_proxies: trusted_proxies?,
             deletes: deletes?,
-            sparse_indexes: sparse_indexes?,
+            sparse_manifests: sparse_manifests?,
             media_types: media_types?,
             token_life: token_life?,
             refresh_token_life: refresh?,

@@ -77,7 +77,8 @@ pub struct PutManifest {
     pub tags: Vec<Tag>,
     /// What must hold of each of the tags.
     pub precondition: Precondition,
-    /// Whether an index may list manifests that the repository does not hold.
+    /// Whether it may name manifests and blobs that the repository does not hold. A blob that comes later is named by
+    /// it from then on, as if it had been there.
     pub sparse: bool,
     /// What it says of the repository; an annotation's or a label's, see [`DescriptionSource`](super::DescriptionSource).
     pub description: Option<Description>,
@@ -139,13 +140,15 @@ pub trait Manifests {
     ///
     /// # Errors
     /// In this order: [`Error::PreconditionFailed`](super::Error::PreconditionFailed) with what the first failing tag
-    /// points at, [`Error::ReferencesMissing`](super::Error::ReferencesMissing) with every blob that the repository
-    /// does not hold, and every child too unless `sparse`.
+    /// points at, [`Error::ReferencesMissing`](super::Error::ReferencesMissing), unless `sparse`, with every blob and
+    /// every child that the repository does not hold.
     fn put_manifest(&self, put: PutManifest) -> Answer<'_, ()>;
 
     /// Removes a manifest and every tag that points at it; returns whether it was there.
     ///
-    /// Indexes that list it and referrers that are about it stay. What it held stays restorable until it is collected.
+    /// Indexes that list it and referrers that are about it stay. What is attached to it by cosign's tags
+    /// (`sha256-….sig`, `.att`, `.sbom`) goes with it, unless another tag points there. What it held stays restorable
+    /// until it is collected.
     ///
     /// # Errors
     /// [`Error::PreconditionFailed`](super::Error::PreconditionFailed).

@@ -74,7 +74,7 @@ impl Repo {
                 annotations: annotations(&manifest)?,
                 tags,
                 precondition: operation.precondition.clone(),
-                sparse: repo.rules.sparse_indexes,
+                sparse: repo.rules.sparse_manifests,
                 description,
                 by: write.grants().name().to_owned(),
                 now: repo.clock.now(),

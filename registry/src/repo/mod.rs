@@ -38,8 +38,8 @@ use crate::random::Random;
 pub struct Rules {
     /// Whether anything can be deleted.
     pub deletes: bool,
-    /// Whether an index may name children that are absent.
-    pub sparse_indexes: bool,
+    /// Whether an index may name manifests, and an image blobs, that are absent: what mirrors need.
+    pub sparse_manifests: bool,
     /// Media types of manifests that are taken beside the known ones.
     pub media_types: Vec<String>,
     /// What a manifest may not exceed.

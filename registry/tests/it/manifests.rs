@@ -171,10 +171,50 @@ async fn a_subject_and_foreign_layers_need_not_exist() {
 }
 
 #[tokio::test]
-async fn a_sparse_index_is_taken_by_a_setting() {
-    let server = Server::with("sparse_indexes = true");
+async fn sparse_indexes_and_images_are_taken_by_a_setting() {
+    let server = Server::with("sparse_manifests = true");
+    let admin = server.admin();
     let pushed = bytes(&index(&[b"elsewhere"]));
-    assert_eq!(server.admin().put_manifest("a/b", "t", &pushed).await.status, 201);
+    assert_eq!(admin.put_manifest("a/b", "index", &pushed).await.status, 201);
+    admin.push_blob("a/b", b"{}").await;
+    let pushed = bytes(&image(b"{}", &[b"layer"]));
+    assert_eq!(admin.put_manifest("a/b", "image", &pushed).await.status, 201);
+    assert_eq!(admin.get("/v2/a/b/manifests/image").await.body, pushed);
+    let layer = format!("/v2/a/b/blobs/{}", sha256(b"layer"));
+    admin.get(&layer).await.is_refused(404, "BLOB_UNKNOWN");
+    // The blob that comes later is the image's, as if it had been there.
+    admin.push_blob("a/b", b"layer").await;
+    admin.delete(&layer).await.is_refused(405, "UNSUPPORTED");
+}
+
+/// cosign's signatures, attestations and SBOMs are tags that hold their subject's digest.
+#[tokio::test]
+async fn cosigns_tags_live_and_die_with_their_subject() {
+    let server = Server::start();
+    let admin = server.admin();
+    let subject = sha256(&admin.push_image("a/b", "v1", "1").await);
+    let base = subject.as_str().replace(':', "-");
+    let mut attached = Vec::new();
+    for attachment in ["sig", "att", "sbom"] {
+        let bytes = admin
+            .push_image("a/b", &format!("{base}.{attachment}"), attachment)
+            .await;
+        attached.push(sha256(&bytes));
+    }
+    assert_eq!(admin.delete("/v2/a/b/manifests/v1").await.status, 202);
+    for attachment in ["sig", "att", "sbom"] {
+        let path = format!("/v2/a/b/manifests/{base}.{attachment}");
+        assert_eq!(admin.get(&path).await.status, 200);
+    }
+    let path = format!("/v2/a/b/manifests/{subject}");
+    assert_eq!(admin.delete(&path).await.status, 202);
+    assert_eq!(admin.get("/v2/a/b/tags/list").await.json()["tags"], json!([]));
+    for digest in attached {
+        admin
+            .get(&format!("/v2/a/b/manifests/{digest}"))
+            .await
+            .is_refused(404, "MANIFEST_UNKNOWN");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use wharf_protocol::digest::Digest;
 use wharf_protocol::name::RepositoryName;
 
+use super::repositories::END;
 use super::row::{parsed, signed, time, unsigned};
 use super::transaction::{Failure, Transaction};
 use super::{Database, Remembered, SqlMetadata, blob_key};
@@ -165,7 +166,7 @@ async fn commit_blob(transaction: &mut Transaction, commit: &CommitBlob) -> Resu
         ),
         None => join_blob(transaction, commit).await?,
     };
-    link(transaction, repository, blob_id).await?;
+    link(transaction, repository, blob_id, &commit.digest).await?;
     Ok(committed)
 }
 
@@ -266,30 +267,35 @@ async fn join_blob(
 }
 
 async fn mount_blob(transaction: &mut Transaction, mount: &MountBlob) -> Result<Option<Blob>, Failure> {
-    let Some((id, object_key, size, lease_until, None)) = locked_blob(transaction, &mount.digest).await?
-    else {
+    let id: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM blobs WHERE digest = $1 AND condemned_ms IS NULL")
+            .bind(mount.digest.as_str())
+            .fetch_optional(transaction.db())
+            .await?;
+    let Some(id) = id else {
         return Ok(None);
     };
-    let holders: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT r.id, r.name FROM repository_blobs rb JOIN repositories r ON r.id = rb.repository_id
-         WHERE rb.blob_id = $1",
-    )
-    .bind(id)
-    .fetch_all(transaction.db())
-    .await?;
-    let held = holders.iter().any(|(_, name)| name == mount.into.as_str());
-    let readable = holders.iter().any(|(_, name)| match &mount.from {
-        MountSource::Repository(from) => name == from.as_str(),
-        MountSource::Anywhere(visible) => visible.includes(name),
-    });
-    if !held && !readable {
+    let held = holds(transaction, mount.into.as_str(), id).await?;
+    if !held && !readable(transaction, &mount.from, id).await? {
         return Ok(None);
     }
+    // The repository's row comes before the blob's, as in every transaction.
+    let target = match held {
+        true => None,
+        false => Some(transaction.repository(&mount.into, mount.lease.now).await?),
+    };
+    let Some((id, object_key, size, lease_until, None)) = locked_blob(transaction, &mount.digest).await?
+    else {
+        // It went since it was seen. The next attempt does not see it.
+        return Err(Failure::Again);
+    };
     transaction.forget(blob_key(mount.into.as_str(), &mount.digest));
     extend(transaction, id, lease_until, mount.lease).await?;
-    if !held {
-        let repository = transaction.repository(&mount.into, mount.lease.now).await?;
-        link(transaction, repository, id).await?;
+    match target {
+        Some(repository) => link(transaction, repository, id, &mount.digest).await?,
+        // Asked again, now that nobody else can end it.
+        None if !holds(transaction, mount.into.as_str(), id).await? => return Err(Failure::Again),
+        None => {}
     }
     let blob = Blob {
         digest: mount.digest.clone(),
@@ -297,6 +303,63 @@ async fn mount_blob(transaction: &mut Transaction, mount: &MountBlob) -> Result<
         size: unsigned("blobs.size_bytes", size)?,
     };
     Ok(Some(blob))
+}
+
+async fn holds(transaction: &mut Transaction, repository: &str, blob: i64) -> Result<bool, Failure> {
+    let links: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM repository_blobs rb JOIN repositories r ON r.id = rb.repository_id
+         WHERE r.name = $1 AND rb.blob_id = $2",
+    )
+    .bind(repository)
+    .bind(blob)
+    .fetch_one(transaction.db())
+    .await?;
+    Ok(links > 0)
+}
+
+/// How many repositories are looked at for one that holds a blob and that the caller may read.
+const LOOKED_AT: i64 = 1000;
+
+/// Returns whether the caller may read the blob where a mount takes it from.
+///
+/// A base layer can be in a hundred thousand repositories, so neither all that hold the blob are looked at nor all that
+/// the caller may read, but some of either: the one finds a blob that few hold, the other the blob of a caller who may
+/// read few.
+async fn readable(transaction: &mut Transaction, from: &MountSource, blob: i64) -> Result<bool, Failure> {
+    let visible = match from {
+        MountSource::Repository(from) => return holds(transaction, from.as_str(), blob).await,
+        MountSource::Anywhere(visible) => visible,
+    };
+    let holders: Vec<String> = sqlx::query_scalar(
+        "SELECT r.name FROM (SELECT repository_id FROM repository_blobs WHERE blob_id = $1 LIMIT $2) held
+         JOIN repositories r ON r.id = held.repository_id",
+    )
+    .bind(blob)
+    .bind(LOOKED_AT)
+    .fetch_all(transaction.db())
+    .await?;
+    if holders.iter().any(|name| visible.includes(name)) {
+        return Ok(true);
+    }
+    if i64::try_from(holders.len()).is_ok_and(|all| all < LOOKED_AT) {
+        return Ok(false);
+    }
+    for (start, end) in visible.ranges() {
+        let holders: Vec<String> = sqlx::query_scalar(
+            "SELECT near.name FROM (SELECT id, name FROM repositories WHERE name >= $1 AND name < $2
+             ORDER BY name LIMIT $3) near JOIN repository_blobs rb ON rb.repository_id = near.id AND rb.blob_id = $4",
+        )
+        .bind(start)
+        .bind(end.unwrap_or_else(|| END.to_owned()))
+        .bind(LOOKED_AT)
+        .bind(blob)
+        .fetch_all(transaction.db())
+        .await?;
+        if holders.iter().any(|name| visible.includes(name)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn unlink_blob(
@@ -357,14 +420,45 @@ async fn extend(transaction: &mut Transaction, id: i64, until: i64, lease: Lease
     Ok(())
 }
 
-async fn link(transaction: &mut Transaction, repository: i64, blob: i64) -> Result<(), Failure> {
-    sqlx::query(
+/// Lets a repository, whose row is held, hold a blob; what its sparse images named by digest alone they name by its row
+/// then.
+async fn link(
+    transaction: &mut Transaction,
+    repository: i64,
+    blob: i64,
+    digest: &Digest,
+) -> Result<(), Failure> {
+    let linked = sqlx::query(
         "INSERT INTO repository_blobs (repository_id, blob_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
     .bind(repository)
     .bind(blob)
     .execute(transaction.db())
     .await?;
+    if linked.rows_affected() == 0 {
+        return Ok(());
+    }
+    // CROSS JOIN keeps SQLite to this order: few manifests lack a blob, a repository's can be a million.
+    let named = sqlx::query(
+        "INSERT INTO manifest_blobs (manifest_id, blob_id)
+         SELECT a.manifest_id, $1 FROM absent_blobs a CROSS JOIN manifests m
+         WHERE a.digest = $2 AND m.id = a.manifest_id AND m.repository_id = $3 ON CONFLICT DO NOTHING",
+    )
+    .bind(blob)
+    .bind(digest.as_str())
+    .bind(repository)
+    .execute(transaction.db())
+    .await?;
+    if named.rows_affected() > 0 {
+        sqlx::query(
+            "DELETE FROM absent_blobs WHERE digest = $1 AND EXISTS
+             (SELECT 1 FROM manifests m WHERE m.id = absent_blobs.manifest_id AND m.repository_id = $2)",
+        )
+        .bind(digest.as_str())
+        .bind(repository)
+        .execute(transaction.db())
+        .await?;
+    }
     Ok(())
 }
 

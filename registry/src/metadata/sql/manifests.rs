@@ -8,7 +8,7 @@ use wharf_protocol::digest::Digest;
 use wharf_protocol::name::{RepositoryName, Tag};
 
 use super::put_manifest::put_manifest;
-use super::row::{Damaged, parsed, unsigned};
+use super::row::{Damaged, list, parsed, unsigned};
 use super::tags::record_move;
 use super::transaction::{Failure, Transaction};
 use super::{Database, Remembered, SqlMetadata, manifest_key, tag_key};
@@ -271,28 +271,52 @@ async fn delete_manifest(transaction: &mut Transaction, deletion: &Deletion) -> 
     let Some(repository) = transaction.known_repository(&deletion.repository).await? else {
         return absent(&deletion.precondition);
     };
-    let manifest: Option<i64> = sqlx::query_scalar(
-        "SELECT id FROM manifests WHERE repository_id = $1 AND digest = $2 AND deleted_ms IS NULL",
-    )
-    .bind(repository)
-    .bind(deletion.digest.as_str())
-    .fetch_optional(transaction.db())
-    .await?;
-    let Some(manifest) = manifest else {
+    let Some(manifest) = live_manifest(transaction, repository, &deletion.digest).await? else {
         return absent(&deletion.precondition);
     };
     if !deletion.precondition.holds(Some(&deletion.digest)) {
         let current = Some(deletion.digest.clone());
         return Err(Failure::Refused(Error::PreconditionFailed { current }));
     }
-    transaction.forget(manifest_key(&deletion.repository, &deletion.digest));
+    // What is attached can have something attached itself.
+    let mut doomed = vec![(manifest, deletion.digest.clone())];
+    while let Some((manifest, digest)) = doomed.pop() {
+        delete_one(transaction, deletion, repository, (manifest, &digest)).await?;
+        doomed.extend(detach(transaction, deletion, repository, &digest).await?);
+    }
+    Ok(true)
+}
+
+async fn live_manifest(
+    transaction: &mut Transaction,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<i64>, Failure> {
+    let manifest = sqlx::query_scalar(
+        "SELECT id FROM manifests WHERE repository_id = $1 AND digest = $2 AND deleted_ms IS NULL",
+    )
+    .bind(repository)
+    .bind(digest.as_str())
+    .fetch_optional(transaction.db())
+    .await?;
+    Ok(manifest)
+}
+
+/// Removes one manifest and its tags.
+async fn delete_one(
+    transaction: &mut Transaction,
+    deletion: &Deletion,
+    repository: i64,
+    (manifest, digest): (i64, &Digest),
+) -> Result<(), Failure> {
+    transaction.forget(manifest_key(&deletion.repository, digest));
     let tags: Vec<String> = sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = $1 RETURNING name")
         .bind(manifest)
         .fetch_all(transaction.db())
         .await?;
     for tag in tags {
         transaction.forget(tag_key(&deletion.repository, &tag));
-        let moved = (Some(&deletion.digest), None);
+        let moved = (Some(digest), None);
         record_move(transaction, repository, &tag, moved, &deletion.by, deletion.now).await?;
     }
     sqlx::query("UPDATE manifests SET deleted_ms = $1 WHERE id = $2")
@@ -300,7 +324,51 @@ async fn delete_manifest(transaction: &mut Transaction, deletion: &Deletion) -> 
         .bind(manifest)
         .execute(transaction.db())
         .await?;
-    Ok(true)
+    Ok(())
+}
+
+/// What cosign adds to `sha256-…` in the tag of a signature, an attestation and an SBOM.
+const ATTACHMENTS: [&str; 3] = [".sig", ".att", ".sbom"];
+
+/// Removes the tags by which something is attached to a manifest that is gone. Returns the manifests that only those
+/// tags pointed at.
+async fn detach(
+    transaction: &mut Transaction,
+    deletion: &Deletion,
+    repository: i64,
+    subject: &Digest,
+) -> Result<Vec<(i64, Digest)>, Failure> {
+    let base = subject.as_str().replace(':', "-");
+    let attached = transaction.sql(
+        "SELECT t.name, m.id, m.digest FROM tags t JOIN manifests m ON m.id = t.manifest_id
+         WHERE t.repository_id = $2 AND t.name IN {list} ORDER BY t.name",
+    );
+    let names = ATTACHMENTS.map(|attachment| format!("{base}{attachment}"));
+    let attached: Vec<(String, i64, String)> = sqlx::query_as(attached)
+        .bind(list(names.iter().map(String::as_str)))
+        .bind(repository)
+        .fetch_all(transaction.db())
+        .await?;
+    let mut left = Vec::new();
+    for (tag, manifest, digest) in attached {
+        let digest: Digest = parsed("manifests.digest", &digest)?;
+        transaction.forget(tag_key(&deletion.repository, &tag));
+        sqlx::query("DELETE FROM tags WHERE repository_id = $1 AND name = $2")
+            .bind(repository)
+            .bind(tag.as_str())
+            .execute(transaction.db())
+            .await?;
+        let moved = (Some(&digest), None);
+        record_move(transaction, repository, &tag, moved, &deletion.by, deletion.now).await?;
+        let tags: i64 = sqlx::query_scalar("SELECT count(*) FROM tags WHERE manifest_id = $1")
+            .bind(manifest)
+            .fetch_one(transaction.db())
+            .await?;
+        if tags == 0 {
+            left.push((manifest, digest));
+        }
+    }
+    Ok(left)
 }
 
 /// Answers a deletion of what is not there.

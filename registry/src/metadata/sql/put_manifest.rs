@@ -18,10 +18,11 @@ pub(super) async fn put_manifest(transaction: &mut Transaction, put: &PutManifes
     let repository = transaction.repository(&put.repository, put.now).await?;
     let moves = moves(transaction, repository, put).await?;
     let missing = missing(transaction, repository, put).await?;
-    if !missing.is_empty() {
+    if !put.sparse && !missing.is_empty() {
+        let missing = missing.into_iter().cloned().collect();
         return Err(Failure::Refused(Error::ReferencesMissing(missing)));
     }
-    let manifest = store(transaction, repository, put).await?;
+    let manifest = store(transaction, repository, put, &missing).await?;
     for (tag, from) in moves {
         set_tag(transaction, repository, put, manifest, (tag, from)).await?;
     }
@@ -76,12 +77,13 @@ async fn moves<'p>(
     Ok(moves)
 }
 
-/// Holds the blobs that the manifest names and returns what the repository does not have of all that it names.
-async fn missing(
+/// Holds the blobs that the manifest names and returns what the repository does not have of all that it names, blobs
+/// first. Of a sparse manifest only the blobs are looked for: children are kept by digest whether they are there or not.
+async fn missing<'p>(
     transaction: &mut Transaction,
     repository: i64,
-    put: &PutManifest,
-) -> Result<Vec<Digest>, Failure> {
+    put: &'p PutManifest,
+) -> Result<Vec<&'p Digest>, Failure> {
     let blobs = list(put.references.blobs.iter().map(Digest::as_str));
     // Two queries: what the second one reads must have been committed after the first one has waited.
     let held = transaction.sql("SELECT id FROM blobs WHERE digest IN {list} ORDER BY digest {for share}");
@@ -128,11 +130,16 @@ async fn missing(
     }
     let mut reported = BTreeSet::new();
     missing.retain(|digest| reported.insert(digest.as_str()));
-    Ok(missing.into_iter().cloned().collect())
+    Ok(missing)
 }
 
 /// Inserts the manifest with its references, or brings one back that was deleted; returns its row's number.
-async fn store(transaction: &mut Transaction, repository: i64, put: &PutManifest) -> Result<i64, Failure> {
+async fn store(
+    transaction: &mut Transaction,
+    repository: i64,
+    put: &PutManifest,
+    absent: &[&Digest],
+) -> Result<i64, Failure> {
     transaction.forget(manifest_key(&put.repository, &put.manifest.digest));
     let there: Option<(i64, Option<i64>)> =
         sqlx::query_as("SELECT id, deleted_ms FROM manifests WHERE repository_id = $1 AND digest = $2")
@@ -144,11 +151,16 @@ async fn store(transaction: &mut Transaction, repository: i64, put: &PutManifest
         Some((id, None)) => Ok(id),
         Some((id, Some(_))) => {
             bring_back(transaction, id, put).await?;
+            // Its references are still there, for it could have been restored; but blobs may have left the repository.
+            if !absent.is_empty() {
+                forget_references(transaction, id).await?;
+                refer(transaction, id, put, absent).await?;
+            }
             Ok(id)
         }
         None => {
             let id = insert(transaction, repository, put).await?;
-            refer(transaction, id, put).await?;
+            refer(transaction, id, put, absent).await?;
             Ok(id)
         }
     }
@@ -175,7 +187,6 @@ async fn insert(transaction: &mut Transaction, repository: i64, put: &PutManifes
     Ok(id)
 }
 
-/// A deleted manifest's references are still there, for it could have been restored.
 async fn bring_back(transaction: &mut Transaction, id: i64, put: &PutManifest) -> Result<(), Failure> {
     sqlx::query(
         "UPDATE manifests SET deleted_ms = NULL, media_type = $1, artifact_type = $2, created_ms = $3,
@@ -191,29 +202,63 @@ async fn bring_back(transaction: &mut Transaction, id: i64, put: &PutManifest) -
     Ok(())
 }
 
-async fn refer(transaction: &mut Transaction, manifest: i64, put: &PutManifest) -> Result<(), Failure> {
-    if !put.references.blobs.is_empty() {
-        let blobs = transaction.sql(
-            "INSERT INTO manifest_blobs (manifest_id, blob_id) SELECT $2, id FROM blobs WHERE digest IN {list}",
-        );
-        sqlx::query(blobs)
-            .bind(list(put.references.blobs.iter().map(Digest::as_str)))
-            .bind(manifest)
-            .execute(transaction.db())
-            .await?;
-    }
-    if !put.references.children.is_empty() {
-        let children = transaction.sql(
-            "INSERT INTO manifest_children (manifest_id, child) SELECT $2, list.value FROM {list} AS list",
-        );
-        let distinct: BTreeSet<&str> = put.references.children.iter().map(Digest::as_str).collect();
-        sqlx::query(children)
-            .bind(list(distinct))
+async fn forget_references(transaction: &mut Transaction, manifest: i64) -> Result<(), Failure> {
+    for forget in [
+        "DELETE FROM manifest_blobs WHERE manifest_id = $1",
+        "DELETE FROM absent_blobs WHERE manifest_id = $1",
+        "DELETE FROM manifest_children WHERE manifest_id = $1",
+    ] {
+        sqlx::query(forget)
             .bind(manifest)
             .execute(transaction.db())
             .await?;
     }
     Ok(())
+}
+
+/// Writes down what the manifest names: blobs of the repository by their rows, all else by digest.
+async fn refer(
+    transaction: &mut Transaction,
+    manifest: i64,
+    put: &PutManifest,
+    absent: &[&Digest],
+) -> Result<(), Failure> {
+    let absent = texts(absent.iter().copied());
+    let blobs = texts(&put.references.blobs)
+        .difference(&absent)
+        .copied()
+        .collect();
+    let children = texts(&put.references.children);
+    for (digests, sql) in [
+        (
+            blobs,
+            "INSERT INTO manifest_blobs (manifest_id, blob_id) SELECT $2, id FROM blobs WHERE digest IN {list}",
+        ),
+        (
+            absent,
+            "INSERT INTO absent_blobs (manifest_id, digest) SELECT $2, list.value FROM {list} AS list",
+        ),
+        (
+            children,
+            "INSERT INTO manifest_children (manifest_id, child) SELECT $2, list.value FROM {list} AS list",
+        ),
+    ] {
+        if digests.is_empty() {
+            continue;
+        }
+        let sql = transaction.sql(sql);
+        sqlx::query(sql)
+            .bind(list(digests))
+            .bind(manifest)
+            .execute(transaction.db())
+            .await?;
+    }
+    Ok(())
+}
+
+/// The digests' texts, each once.
+fn texts<'d>(digests: impl IntoIterator<Item = &'d Digest>) -> BTreeSet<&'d str> {
+    digests.into_iter().map(Digest::as_str).collect()
 }
 
 async fn set_tag(

@@ -7,7 +7,10 @@ use crate::metadata::Error;
 use crate::metadata::dialect::{Dialect, Durability};
 
 /// The migrations, the first one's number being 1. One that has been released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001_first.sql"),
+    include_str!("../../../migrations/0002_absent_blobs.sql"),
+];
 
 /// Names the table that holds the version, and by that the databases that are ours.
 const VERSION_TABLE: &str = "wharf_schema";

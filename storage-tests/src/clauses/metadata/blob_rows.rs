@@ -152,6 +152,28 @@ pub async fn a_mount_takes_what_its_source_holds(store: RowsUnderTest) {
     }
 }
 
+/// A blob that more repositories hold than are looked at is still found in one of the few that the caller may read, and
+/// by a caller who may read all; what the caller may not read is not found.
+pub async fn a_mount_from_anywhere_finds_the_callers_own_among_many_holders(store: RowsUnderTest) {
+    let rows = store.rows();
+    push(&*rows, "base/first", "content").await;
+    let holders = (0..1000).map(|number| {
+        let from = MountSource::Repository(name("base/first"));
+        rows.mount_blob(mount(&format!("many/{number}"), from, "content"))
+    });
+    futures_util::future::try_join_all(holders).await.unwrap();
+    push(&*rows, "zoe/own", "content").await;
+    let may_read = |text: &str| MountSource::Anywhere(Visible::Matching(vec![pattern(text)]));
+    for (into, from, found) in [
+        ("new/all", MountSource::Anywhere(Visible::All), true),
+        ("new/own", may_read("zoe/**"), true),
+        ("new/none", may_read("yves/**"), false),
+    ] {
+        let mounted = rows.mount_blob(mount(into, from, "content")).await.unwrap();
+        assert_eq!(mounted.is_some(), found, "{into}");
+    }
+}
+
 /// Into a repository that holds the blob already it is mounted from anywhere.
 pub async fn a_mount_into_a_holder_finds_the_blob(store: RowsUnderTest) {
     let rows = store.rows();

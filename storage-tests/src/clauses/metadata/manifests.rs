@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use wharf_protocol::digest::{Algorithm, Digest};
-use wharf_registry::metadata::{Error, Precondition};
+use wharf_registry::metadata::{Error, MountBlob, MountSource, Precondition};
 
-use super::{at, digest, image, index, manifest, name, push, tag};
+use super::{at, digest, image, index, lease, manifest, name, push, tag};
 use crate::backends::rows::RowsUnderTest;
 
 /// The bytes, media type and digest are kept exactly, and found by digest and by each tag.
@@ -150,6 +150,118 @@ pub async fn an_index_needs_its_children_unless_sparse(store: RowsUnderTest) {
     third.manifest.digest = digest("third index");
     let refused = rows.put_manifest(third).await.unwrap_err();
     assert!(matches!(refused, Error::ReferencesMissing(_)), "{refused}");
+}
+
+/// A sparse image may name blobs that its repository lacks. One that comes later, by a push or a mount, is named from
+/// then on: it cannot be taken out of the repository, and is not collected.
+pub async fn a_sparse_image_names_a_blob_from_when_it_comes(store: RowsUnderTest) {
+    let rows = store.rows();
+    let held = push(&*rows, "a", "held").await;
+    let mounted = push(&*rows, "b", "elsewhere").await;
+    let pushed = digest("pushed");
+    let mut put = image("a", "manifest", &["t"], &[&pushed, &held, &mounted, &pushed]);
+    put.sparse = true;
+    rows.put_manifest(put.clone()).await.unwrap();
+    assert!(rows.blob(&name("a"), &mounted).await.unwrap().is_none());
+    // Nothing of it holds the other repository's blob.
+    assert!(rows.unlink_blob(&name("b"), &mounted).await.unwrap());
+    push(&*rows, "b", "elsewhere").await;
+
+    push(&*rows, "a", "pushed").await;
+    let mount = MountBlob {
+        into: name("a"),
+        from: MountSource::Repository(name("b")),
+        digest: mounted.clone(),
+        lease: lease(0),
+    };
+    rows.mount_blob(mount).await.unwrap().unwrap();
+    for blob in [&held, &mounted, &pushed] {
+        let refused = rows.unlink_blob(&name("a"), blob).await.unwrap_err();
+        assert!(matches!(refused, Error::BlobInUse { .. }), "{refused}");
+    }
+    let long_after = at(30 * 86400);
+    let condemned = rows
+        .condemn_blobs(long_after, Some(std::time::Duration::ZERO), 100)
+        .await
+        .unwrap();
+    assert_eq!(condemned, []);
+    put.sparse = false;
+    rows.put_manifest(put).await.unwrap();
+}
+
+/// A deleted image that comes back sparse names only those of its blobs that are still in the repository.
+pub async fn a_sparse_image_that_comes_back_does_not_name_blobs_that_left(store: RowsUnderTest) {
+    let rows = store.rows();
+    let (stays, leaves) = (
+        push(&*rows, "a", "stays").await,
+        push(&*rows, "a", "leaves").await,
+    );
+    let mut put = image("a", "manifest", &["t"], &[&stays, &leaves]);
+    rows.put_manifest(put.clone()).await.unwrap();
+    let (repository, image) = (name("a"), put.manifest.digest.clone());
+    rows.delete_manifest(&repository, &image, Precondition::None, "alice", at(1))
+        .await
+        .unwrap();
+    assert!(rows.unlink_blob(&name("a"), &leaves).await.unwrap());
+    put.sparse = true;
+    rows.put_manifest(put).await.unwrap();
+    assert!(!rows.unlink_blob(&name("a"), &leaves).await.unwrap());
+    let refused = rows.unlink_blob(&name("a"), &stays).await.unwrap_err();
+    assert!(matches!(refused, Error::BlobInUse { .. }), "{refused}");
+    push(&*rows, "a", "leaves").await;
+    let refused = rows.unlink_blob(&name("a"), &leaves).await.unwrap_err();
+    assert!(matches!(refused, Error::BlobInUse { .. }), "{refused}");
+}
+
+/// What cosign's tags attach to a manifest is deleted with it, down to what is attached to that; a manifest that another
+/// tag points at stays.
+pub async fn what_is_attached_by_tag_goes_with_its_manifest(store: RowsUnderTest) {
+    let rows = store.rows();
+    let subject = manifest("a", "subject", &["t"]);
+    let tag_of = |content: &str, attachment: &str| {
+        format!("{}{attachment}", digest(content).as_str().replace(':', "-"))
+    };
+    let put = async |content: &str, tags: &[&str]| {
+        rows.put_manifest(manifest("a", content, tags)).await.unwrap();
+    };
+    rows.put_manifest(subject.clone()).await.unwrap();
+    put("signature", &[&tag_of("subject", ".sig")]).await;
+    put("signed signature", &[&tag_of("signature", ".sig")]).await;
+    put("attestation", &[&tag_of("subject", ".att"), "kept"]).await;
+    put("sbom", &[&tag_of("subject", ".sbom")]).await;
+    put("another's", &[&tag_of("another", ".sig")]).await;
+    let delete = |tag_or_digest: Digest| {
+        let rows = std::sync::Arc::clone(&rows);
+        async move {
+            let a = name("a");
+            rows.delete_manifest(&a, &tag_or_digest, Precondition::None, "bob", at(1))
+                .await
+                .unwrap()
+        }
+    };
+    assert!(delete(subject.manifest.digest).await);
+    let left = rows.tags(&name("a"), None, 100).await.unwrap();
+    assert_eq!(left.items, ["kept".to_owned(), tag_of("another", ".sig")]);
+    for gone in ["subject", "signature", "signed signature", "sbom"] {
+        assert!(
+            rows.manifest(&name("a"), &digest(gone)).await.unwrap().is_none(),
+            "{gone}"
+        );
+    }
+    for kept in ["attestation", "another's"] {
+        assert!(
+            rows.manifest(&name("a"), &digest(kept)).await.unwrap().is_some(),
+            "{kept}"
+        );
+    }
+    let history = rows
+        .tag_history(&name("a"), &tag(&tag_of("subject", ".sig")), 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        history.first().map(|moved| (moved.to.clone(), moved.by.as_str())),
+        Some((None, "bob"))
+    );
 }
 
 /// A second push of a manifest changes its tags and nothing else.
