@@ -3,9 +3,12 @@
 //! While one batch of pieces is hashed and written on a thread that may wait for the disk, the next is collected. The
 //! pieces are written as they came, never copied together. How many batches there are at once, over all uploads, is
 //! bounded; an upload whose client sends nothing holds none.
+//!
+//! A full batch is one write that ends at a multiple of its size in the file. The kernel's cache then keeps the file in
+//! large folios, which cost less to fill, and less to send when the blob is read.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +21,10 @@ use super::super::{BlobError, BodyError, ByteStream};
 use super::folders::Folders;
 
 /// How much is collected while the batch before is written.
-const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: u64 = 1024 * 1024;
+
+/// How many pieces one call writes at most (Linux's `UIO_MAXIOV`).
+const PIECES_A_WRITE: usize = 1024;
 
 /// How many batches are in memory at once, for all uploads together.
 const BATCHES: usize = 64;
@@ -46,7 +52,6 @@ pub(super) struct Taken {
 #[derive(Debug)]
 struct Batch {
     pieces: Vec<Bytes>,
-    bytes: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -62,13 +67,30 @@ impl Target {
     fn write(&mut self, batch: &Batch) -> Result<(), BlobError> {
         for piece in &batch.pieces {
             self.hasher.update(piece);
-            self.file
-                .write_all_at(piece, self.at)
-                .map_err(|error| BlobError::io("writing", "an upload", error))?;
-            self.at = self.at.saturating_add(length(piece));
         }
+        self.at = write_all_at(&self.file, &batch.pieces, self.at)
+            .map_err(|error| BlobError::io("writing", "an upload", error))?;
         Ok(())
     }
+}
+
+/// Writes the pieces one after the other from `at` on, in as few calls as can be; returns where they end.
+fn write_all_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<u64> {
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        let now = left.get(..PIECES_A_WRITE).unwrap_or(left);
+        match rustix::io::pwritev(file, now, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                IoSlice::advance_slices(&mut left, written);
+                at = at.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(at)
 }
 
 fn length(piece: &Bytes) -> u64 {
@@ -99,6 +121,8 @@ impl Intake {
     ) -> Result<Taken, BlobError> {
         let mut source = Source {
             stream,
+            at: start,
+            kept: Bytes::new(),
             left: at_most,
             at_most,
             ended: false,
@@ -145,11 +169,10 @@ impl Intake {
             .await
             .map_err(|closed| failed(Box::new(closed)))?;
         let mut batch = Batch {
-            bytes: first.len(),
             pieces: vec![first],
             _permit: permit,
         };
-        while batch.bytes < BATCH_BYTES {
+        while !source.is_at_boundary() {
             let piece = match writing.as_mut().filter(|writing| writing.outcome.is_none()) {
                 Some(writing) => tokio::select! {
                     biased;
@@ -162,7 +185,6 @@ impl Intake {
                 },
             };
             let Some(piece) = piece else { break };
-            batch.bytes += piece.len();
             batch.pieces.push(piece);
         }
         Ok(Some(batch))
@@ -172,6 +194,10 @@ impl Intake {
 /// The stream, with what may still be taken from it.
 struct Source<'a> {
     stream: ByteStream<'a>,
+    /// Where in the file the next byte belongs.
+    at: u64,
+    /// What came with the last piece and lies behind the end of its batch.
+    kept: Bytes,
     left: u64,
     at_most: u64,
     ended: bool,
@@ -179,17 +205,21 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Returns the next piece that has bytes; `None` at the end and where the stream broke off. May be dropped while
-    /// it waits.
+    /// Whether a full batch ends here.
+    fn is_at_boundary(&self) -> bool {
+        self.at.is_multiple_of(BATCH_BYTES)
+    }
+
+    /// Returns the next piece that has bytes, which belongs to one batch; `None` at the end and where the stream broke
+    /// off. May be dropped while it waits.
     async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
-        while !self.ended {
+        while self.kept.is_empty() && !self.ended {
             match self.stream.next().await {
-                Some(Ok(piece)) if piece.is_empty() => {}
                 Some(Ok(piece)) => {
                     self.left = self.left.checked_sub(length(&piece)).ok_or(BlobError::TooLarge {
                         limit_bytes: self.at_most,
                     })?;
-                    return Ok(Some(piece));
+                    self.kept = piece;
                 }
                 Some(Err(cut)) => {
                     self.cut = Some(cut);
@@ -198,7 +228,10 @@ impl Source<'_> {
                 None => self.ended = true,
             }
         }
-        Ok(None)
+        let room = usize::try_from(BATCH_BYTES - self.at % BATCH_BYTES).unwrap_or(usize::MAX);
+        let piece = self.kept.split_to(room.min(self.kept.len()));
+        self.at = self.at.saturating_add(length(&piece));
+        Ok((!piece.is_empty()).then_some(piece))
     }
 }
 
