@@ -4,6 +4,7 @@
 //! name, where it was set, and the way out.
 
 mod layers;
+mod redirects;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::layers::Layers;
+pub use self::redirects::Redirects;
 pub use self::value::{Anonymous, DatabaseUrl, LogFormat, Network, StorageUrl};
 use crate::cli::{Places, Serve};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub deletes: bool,
     /// Whether an index may name manifests, and an image blobs, that are absent: what mirrors need.
     pub sparse_manifests: bool,
+    /// Which blobs clients fetch from the storage itself.
+    pub redirects: Redirects,
     /// Manifest media types accepted beside the OCI's and Docker's.
     pub media_types: Vec<String>,
     /// How long a token is good for.
@@ -181,6 +185,7 @@ impl Config {
         let trusted_proxies = layers.take("trusted_proxies", "", value::networks);
         let deletes = layers.take("deletes", "true", value::switch);
         let sparse_manifests = layers.take("sparse_manifests", "false", value::switch);
+        let redirects = Redirects::take_all(layers, storage.as_ref());
         let media_types = layers.take("media_types", "", value::media_types);
         let token_life = layers.take("token_life", "5m", |text| value::duration(text, 60, 24 * 3600));
         let refresh = layers.take("refresh_token_life", "90d", |text| {
@@ -207,6 +212,7 @@ impl Config {
             trusted_proxies: trusted_proxies?,
             deletes: deletes?,
             sparse_manifests: sparse_manifests?,
+            redirects: redirects?,
             media_types: media_types?,
             token_life: token_life?,
             refresh_token_life: refresh?,

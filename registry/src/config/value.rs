@@ -196,7 +196,7 @@ pub(super) fn networks(text: &str) -> Result<Vec<Network>, String> {
     list(text).map(network).collect()
 }
 
-fn network(text: &str) -> Result<Network, String> {
+pub(super) fn network(text: &str) -> Result<Network, String> {
     let fix = || format!("{text:?} must be an address or a range, like 10.0.0.0/8 or ::1");
     let (address, bits) = text
         .split_once('/')
@@ -228,7 +228,7 @@ pub(super) fn media_types(text: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 

@@ -6,19 +6,20 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use wharf_protocol::range::{ResolvedRange, Selection};
 
-use super::answer;
 use super::error::Failure;
 use super::server::FileBody;
+use super::{answer, origin};
 use crate::app::App;
 use crate::auth::Authorized;
 use crate::blobs::Content;
 use crate::metadata::Blob;
 use crate::operation::{DeleteBlob, ReadBlob};
 
-pub(super) async fn read(app: &App, read: &Authorized<ReadBlob>) -> Result<Response, Failure> {
+pub(super) async fn read(app: &App, head: &Parts, read: &Authorized<ReadBlob>) -> Result<Response, Failure> {
     let blob = app.repo.blob(read).await?;
     let operation = read.operation();
     if operation
@@ -31,7 +32,13 @@ pub(super) async fn read(app: &App, read: &Authorized<ReadBlob>) -> Result<Respo
     if operation.head {
         return Ok(dressed(whole(&blob, Body::empty()), &blob));
     }
-    let answer = match selection(operation, &blob) {
+    let selection = selection(operation, &blob);
+    if let Selection::Whole | Selection::Part(_) = selection
+        && let Some(url) = address(app, head, operation, &blob).await
+    {
+        return Ok(elsewhere(&url, &blob));
+    }
+    let answer = match selection {
         Selection::Whole => whole(&blob, open(app, &blob, 0..blob.size).await?),
         Selection::Part(part) => one_part(&blob, part, open(app, &blob, part.start..part.end).await?),
         Selection::Parts(parts) => parts::answer(&app.repo, &blob, &parts, &app.boundary()),
@@ -50,6 +57,36 @@ fn selection(read: &ReadBlob, blob: &Blob) -> Selection {
         Some(ranges) if !changed => Selection::of(ranges, blob.size),
         _ => Selection::Whole,
     }
+}
+
+/// Returns where the client shall fetch the bytes itself, if it shall and the storage has such addresses.
+async fn address(app: &App, head: &Parts, read: &ReadBlob, blob: &Blob) -> Option<String> {
+    let redirects = &app.config.redirects;
+    // The storage knows its own entity tags alone, and nothing is gained where there are no bytes.
+    let may = read.if_range.is_none() && blob.size > 0;
+    if !may || !redirects.apply(read.name.as_str(), origin::client(&app.config, head)) {
+        return None;
+    }
+    match app.repo.address(blob, redirects.life).await {
+        Ok(url) => url,
+        Err(error) => {
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(cause, "signing an address failed: the blob is served here");
+            None
+        }
+    }
+}
+
+/// Sends the client to the storage; with the same method and the same `Range`, as 307 says.
+fn elsewhere(url: &str, blob: &Blob) -> Response {
+    let mut answer = answer::empty(StatusCode::TEMPORARY_REDIRECT);
+    answer::put(&mut answer, header::LOCATION, url);
+    answer::put(&mut answer, answer::CONTENT_DIGEST, blob.digest.as_str());
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    // The address is a secret, and soon good for nothing.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 async fn open(app: &App, blob: &Blob, range: Range<u64>) -> Result<Body, Failure> {

@@ -95,7 +95,7 @@ async fn dispatch(app: &Arc<App>, head: &Parts, body: Body, allowed: Allowed) ->
         Allowed::ReadManifest(read) => manifests::read(app, &read).await,
         Allowed::WriteManifest(write) => manifests::write(app, head, write, body).await,
         Allowed::DeleteManifest(delete) => manifests::delete(app, delete).await,
-        Allowed::ReadBlob(read) => blobs::read(app, &read).await,
+        Allowed::ReadBlob(read) => blobs::read(app, head, &read).await,
         Allowed::DeleteBlob(delete) => blobs::delete(app, delete).await,
         Allowed::StartUpload(start) => uploads::start(app, start).await,
         Allowed::PushBlob(push) => uploads::push(app, push, body).await,

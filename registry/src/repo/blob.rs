@@ -46,6 +46,14 @@ impl Repo {
         Ok(self.blobs.open(&key(&blob.object_key)?, range).await?)
     }
 
+    /// Returns a URL at which whoever has it may GET a blob that was found, for some time; `None` if the storage has none.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn address(&self, blob: &Blob, life: Duration) -> Result<Option<String>, Error> {
+        Ok(self.blobs.presign(&key(&blob.object_key)?, life).await?)
+    }
+
     /// Ends the repository's hold on a blob that no manifest of it names.
     ///
     /// # Errors

@@ -273,3 +273,13 @@ async fn a_thousand_parts_and_large_ones_come_whole_over_one_connection() {
         assert_eq!(admin.get(&path).await.body, bytes);
     }
 }
+
+#[tokio::test]
+async fn a_storage_without_addresses_is_not_redirected_to() {
+    let server = Server::with("redirects = [\"**\", \"a/**@127.0.0.0/8\"]");
+    let admin = server.admin();
+    let digest = admin.push_blob("a/b", b"hello").await;
+    let answer = admin.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    assert_eq!((answer.status, answer.body.as_ref()), (200, b"hello".as_slice()));
+    assert!(server.log().contains("nothing is redirected"), "{}", server.log());
+}

@@ -1,0 +1,226 @@
+//! What the registry answers depends on where its bytes are: blobs in a bucket, asked for over a real socket.
+#![expect(clippy::unwrap_used, reason = "tests: a failure is a failed test")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage_tests::backends::{ObjectStoreUnderTest as _, key, s3};
+use storage_tests::clauses::metadata::{commit, digest};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use wharf_protocol::digest::{Algorithm, Digest};
+use wharf_registry::app::App;
+use wharf_registry::blobs::NoJournal;
+use wharf_registry::cli::{Places, Serve};
+use wharf_registry::clock::SystemClock;
+use wharf_registry::config::Config;
+use wharf_registry::http;
+use wharf_registry::metadata::{BlobRows as _, Metadata, Options, SqlMetadata};
+use wharf_registry::random::SystemRandom;
+
+/// A registry whose bytes are in a bucket, open to all who pull.
+struct Registry {
+    bucket: s3::Server,
+    metadata: Arc<SqlMetadata>,
+    address: String,
+    serving: JoinHandle<()>,
+    client: reqwest::Client,
+    #[expect(dead_code, reason = "held for its Drop")]
+    folder: tempfile::TempDir,
+}
+
+impl Registry {
+    async fn with(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, format!("anonymous = \"pull\"\n{settings}")).unwrap();
+        let places = Places {
+            config: Some(file),
+            data_dir: Some(folder.path().join("data").display().to_string()),
+            storage: Some("s3://bucket/some/prefix".to_owned()),
+            ..Places::default()
+        };
+        let config = Config::from_layers(&places, &Serve::default(), std::iter::empty()).unwrap();
+        std::fs::create_dir(&config.data_dir).unwrap();
+        let metadata = SqlMetadata::open(&config.database, Options::default())
+            .await
+            .unwrap();
+        let metadata = Arc::new(metadata);
+        let rows: Arc<dyn Metadata> = Arc::clone(&metadata) as _;
+        let bucket = s3::start().await;
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let app = App::new(config, rows, bucket.blobs(), clock, random)
+            .await
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = http::router(Arc::new(app));
+        let serving = http::server::serve(
+            listener,
+            None,
+            http::server::Limits::default(),
+            router,
+            std::future::pending(),
+        );
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self {
+            bucket,
+            metadata,
+            address,
+            serving: tokio::spawn(serving),
+            client,
+            folder,
+        }
+    }
+
+    /// Stores a blob in a repository.
+    async fn push(&self, repository: &str, content: &Bytes) -> Digest {
+        let expected = Digest::of(Algorithm::Sha256, content);
+        let bytes = Box::pin(futures_util::stream::iter([Ok(content.clone())]));
+        let stored = self
+            .bucket
+            .blobs()
+            .put(key(), bytes, u64::MAX, &expected, &NoJournal)
+            .await
+            .unwrap();
+        let mut row = commit(repository, "");
+        row.digest = expected.clone();
+        row.object_key = stored.key.to_string();
+        row.size = stored.size;
+        self.metadata.commit_blob(row).await.unwrap();
+        expected
+    }
+
+    fn ask(&self, method: &str, repository: &str, blob: &Digest) -> reqwest::RequestBuilder {
+        let url = format!("http://{}/v2/{repository}/blobs/{blob}", self.address);
+        self.client.request(method.parse().unwrap(), url)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_get_goes_to_the_bucket_by_repository_and_network() {
+    let registry = Registry::with(
+        "redirects = [\"open/**\", \"team/**@10.0.0.0/8\"]\ntrusted_proxies = [\"127.0.0.0/8\"]",
+    )
+    .await;
+    let content = Bytes::from_static(b"0123456789");
+    for repository in ["open/app", "team/app", "kept/app"] {
+        registry.push(repository, &content).await;
+    }
+    let blob = digest("0123456789");
+    let get = async |repository: &str, from: &str| {
+        let request = registry
+            .ask("GET", repository, &blob)
+            .header("x-forwarded-for", from);
+        request.send().await.unwrap()
+    };
+    for (repository, from, status) in [
+        ("open/app", "192.0.2.1", 307),
+        ("team/app", "10.1.2.3", 307),
+        ("team/app", "192.0.2.1", 200),
+        ("kept/app", "10.1.2.3", 200),
+    ] {
+        let answer = get(repository, from).await;
+        assert_eq!(answer.status(), status, "{repository} for {from}");
+        assert_eq!(answer.headers()["docker-content-digest"], blob.as_str());
+        if status == 200 {
+            assert_eq!(answer.bytes().await.unwrap(), content);
+            continue;
+        }
+        assert_eq!(answer.headers()["content-length"], "0");
+        // Without credentials, straight from the bucket.
+        let url = answer.headers()["location"].to_str().unwrap().to_owned();
+        assert!(!url.contains(&registry.address), "{url}");
+        assert_eq!(reqwest::get(&url).await.unwrap().bytes().await.unwrap(), content);
+        let part = registry
+            .client
+            .get(&url)
+            .header("range", "bytes=2-4")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            (part.status().as_u16(), part.bytes().await.unwrap()),
+            (206, content.slice(2..5))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_bucket_cannot_answer_is_not_redirected() {
+    let registry = Registry::with("redirects = \"**\"").await;
+    let content = Bytes::from_static(b"0123456789");
+    let blob = registry.push("a/b", &content).await;
+    let ask = async |method: &str, headers: &[(&str, &str)]| {
+        let mut request = registry.ask(method, "a/b", &blob);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    };
+    let known = format!("\"{blob}\"");
+    assert_eq!(ask("GET", &[("range", "bytes=2-4")]).await.status(), 307);
+    let head = ask("HEAD", &[]).await;
+    assert_eq!(
+        (head.status().as_u16(), &head.headers()["content-length"]),
+        (200, &"10".parse().unwrap())
+    );
+    assert_eq!(ask("GET", &[("range", "bytes=0-1,4-5")]).await.status(), 206);
+    assert_eq!(ask("GET", &[("range", "bytes=20-")]).await.status(), 416);
+    assert_eq!(
+        ask("GET", &[("range", "bytes=0-1"), ("if-range", &known)])
+            .await
+            .status(),
+        206
+    );
+    assert_eq!(ask("GET", &[("if-none-match", &known)]).await.status(), 304);
+    let empty = registry.push("a/b", &Bytes::new()).await;
+    assert_eq!(
+        registry.ask("GET", "a/b", &empty).send().await.unwrap().status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn several_ranges_come_from_the_bucket_part_by_part() {
+    let registry = Registry::with("").await;
+    let content: Bytes = (0..6_000_000_u32).map(|n| (n / 7).to_le_bytes()[0]).collect();
+    let blob = registry.push("a/b", &content).await;
+    let ranges = "bytes=0-9,1000-1999,2000000-5000000,5999999-";
+    let request = registry.ask("GET", "a/b", &blob).header("range", ranges);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 206);
+    let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    let boundary = content_type
+        .strip_prefix("multipart/byteranges; boundary=")
+        .unwrap();
+    let length = answer.headers()["content-length"].to_str().unwrap().parse();
+    let body = answer.bytes().await.unwrap();
+    assert_eq!(length, Ok(body.len()));
+    let mut expected = Vec::new();
+    for (first, last) in [
+        (0, 9),
+        (1000, 1999),
+        (2_000_000, 5_000_000),
+        (5_999_999, 5_999_999),
+    ] {
+        let line = if expected.is_empty() { "" } else { "\r\n" };
+        let head = format!(
+            "{line}--{boundary}\r\nContent-Type: application/octet-stream\r\n\
+             Content-Range: bytes {first}-{last}/6000000\r\n\r\n"
+        );
+        expected.extend_from_slice(head.as_bytes());
+        expected.extend_from_slice(&content[first..=last]);
+    }
+    expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert!(body == expected);
+}
