@@ -4,6 +4,7 @@
 //! name, where it was set, and the way out.
 
 mod layers;
+mod namespaces;
 mod redirects;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::layers::Layers;
+pub use self::namespaces::Namespaces;
 pub use self::redirects::Redirects;
 pub use self::value::{Anonymous, DatabaseUrl, LogFormat, Network, StorageUrl};
 use crate::cli::{Places, Serve};
@@ -48,6 +50,8 @@ pub struct Config {
     pub deletes: bool,
     /// Whether an index may name manifests, and an image blobs, that are absent: what mirrors need.
     pub sparse_manifests: bool,
+    /// Where the content of other registries is kept, for clients that take this one for their mirror.
+    pub namespaces: Namespaces,
     /// Which blobs clients fetch from the storage itself.
     pub redirects: Redirects,
     /// Manifest media types accepted beside the OCI's and Docker's.
@@ -185,6 +189,7 @@ impl Config {
         let trusted_proxies = layers.take("trusted_proxies", "", value::networks);
         let deletes = layers.take("deletes", "true", value::switch);
         let sparse_manifests = layers.take("sparse_manifests", "false", value::switch);
+        let namespaces = layers.take("namespaces", "", namespaces::namespaces);
         let redirects = Redirects::take_all(layers, storage.as_ref());
         let media_types = layers.take("media_types", "", value::media_types);
         let token_life = layers.take("token_life", "5m", |text| value::duration(text, 60, 24 * 3600));
@@ -212,6 +217,7 @@ impl Config {
             trusted_proxies: trusted_proxies?,
             deletes: deletes?,
             sparse_manifests: sparse_manifests?,
+            namespaces: namespaces?,
             redirects: redirects?,
             media_types: media_types?,
             token_life: token_life?,

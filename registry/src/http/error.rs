@@ -17,8 +17,6 @@ use crate::auth::{Denial, Denied};
 use crate::metadata;
 use crate::repo::Error;
 
-/// How many digests a refusal names at most.
-const NAMED: usize = 100;
 /// When to come back after a fault that may pass.
 const RETRY_AFTER_S: u64 = 5;
 
@@ -209,7 +207,7 @@ fn body(code: ErrorCode, failure: &Failure) -> ErrorBody {
             detail: json!({ "digest": digest }),
         };
         return ErrorBody {
-            errors: digests.iter().take(NAMED).map(entry).collect(),
+            errors: digests.iter().map(entry).collect(),
         };
     }
     ErrorBody::new(code, message(failure), detail(failure))

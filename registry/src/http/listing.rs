@@ -14,7 +14,7 @@ use crate::operation::PageQuery;
 use crate::repo;
 
 /// How many entries are read at once where the client wants the whole list.
-const AT_ONCE: u32 = 10_000;
+const AT_ONCE: u32 = 1000;
 
 /// A list that can be read page by page: from after an entry, so many.
 pub(super) trait Names: Send + Sync + 'static {
@@ -64,18 +64,16 @@ pub(super) async fn answer(names: impl Names, query: &PageQuery, frame: Frame) -
 /// Sends a long list as it is read, so that it is never in memory whole.
 fn whole(names: impl Names, first: Page<String>, frame: Frame) -> Response {
     let start = Bytes::from(format!("{}[{}", frame.before, entries(&first.items)));
-    let rest = stream::unfold((names, Some(first)), |(names, before)| async move {
-        let before = before?;
-        let Some(last) = before.items.last().filter(|_| before.more) else {
+    // Between two pieces only the last name is kept, however long the client takes.
+    let rest = stream::unfold((names, Some(after(first))), |(names, last)| async move {
+        let Some(last) = last? else {
             return Some((Ok(Bytes::from_static(b"]}")), (names, None)));
         };
-        match names.page(Some(last), AT_ONCE).await {
+        match names.page(Some(&last), AT_ONCE).await {
             Ok(page) => {
                 let comma = if page.items.is_empty() { "" } else { "," };
-                Some((
-                    Ok(Bytes::from(format!("{comma}{}", entries(&page.items)))),
-                    (names, Some(page)),
-                ))
+                let piece = Bytes::from(format!("{comma}{}", entries(&page.items)));
+                Some((Ok(piece), (names, Some(after(page)))))
             }
             // The status has gone out: all that is left is to break off.
             Err(error) => {
@@ -90,6 +88,11 @@ fn whole(names: impl Names, first: Page<String>, frame: Frame) -> Response {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+/// The name that the next page begins after, if there is one.
+fn after(page: Page<String>) -> Option<String> {
+    page.more.then_some(page.items).and_then(|mut items| items.pop())
 }
 
 fn array(names: &[String]) -> String {

@@ -6,16 +6,17 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use wharf_protocol::media_type::OCI_ARTIFACT;
 use wharf_protocol::path::Path;
 use wharf_protocol::reference::Reference;
 
 use super::error::Failure;
-use super::{answer, body};
+use super::{answer, body, warning};
 use crate::app::App;
 use crate::auth::Authorized;
 use crate::metadata::StoredManifest;
 use crate::operation::{DeleteManifest, ReadManifest, WriteManifest};
-use crate::repo;
+use crate::repo::{self, Advice};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
@@ -40,6 +41,11 @@ pub(super) fn answer(read: &ReadManifest, manifest: &StoredManifest) -> Response
         answer::content(StatusCode::OK, content_type, manifest.bytes.clone())
     };
     answer::put_digest(&mut answer, &manifest.digest);
+    // One type has something said of it, and a pull is not the place for parsing the others.
+    if manifest.media_type == OCI_ARTIFACT {
+        let advice = manifest.media_type.parse().ok();
+        warning::add(&mut answer, advice.as_ref().and_then(Advice::of_type));
+    }
     answer
 }
 
@@ -79,6 +85,7 @@ pub(super) async fn write(
             answer.headers_mut().append(OCI_TAG, value);
         }
     }
+    warning::add(&mut answer, written.advice);
     Ok(answer)
 }
 

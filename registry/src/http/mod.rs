@@ -13,6 +13,7 @@ pub mod error;
 mod health;
 mod listing;
 mod manifests;
+mod namespace;
 pub mod operation;
 mod origin;
 mod referrers;
@@ -21,6 +22,7 @@ pub mod server;
 mod tags;
 mod token;
 mod uploads;
+mod warning;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -52,7 +54,8 @@ async fn take(State(app): State<Arc<App>>, request: Request) -> Response {
     let id = app.request_id();
     let started = app.config.access_log.then(Instant::now);
     let (head, body) = request.into_parts();
-    let outcome = AssertUnwindSafe(carry_out(&app, &head, body, &id))
+    let mut namespace = None;
+    let outcome = AssertUnwindSafe(carry_out(&app, &head, body, &id, &mut namespace))
         .catch_unwind()
         .await;
     let mut answer = match outcome {
@@ -65,14 +68,25 @@ async fn take(State(app): State<Arc<App>>, request: Request) -> Response {
     if let Ok(id) = HeaderValue::from_bytes(&id) {
         headers.insert(REQUEST_ID, id);
     }
+    if let Some(host) = namespace {
+        namespace::dress(&mut answer, &host);
+    }
     if let Some(started) = started {
         log(&app, &head, &answer, text(&id), started);
     }
     answer
 }
 
-async fn carry_out(app: &Arc<App>, head: &Parts, body: Body, id: &[u8; 16]) -> Result<Response, Failure> {
-    let operation = operation::parse(&head.method, &head.uri, &head.headers, app.parse_limits)?;
+/// Does what the request asks for. Leaves in `namespace` the mirrored registry whose content it asks for, however it ends.
+async fn carry_out(
+    app: &Arc<App>,
+    head: &Parts,
+    body: Body,
+    id: &[u8; 16],
+    namespace: &mut Option<String>,
+) -> Result<Response, Failure> {
+    let mut operation = operation::parse(&head.method, &head.uri, &head.headers, app.parse_limits)?;
+    *namespace = namespace::apply(&app.config.namespaces, head.uri.query(), &mut operation);
     let credentials = Credentials::parse(head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes));
     let client = origin::client(&app.config, head);
     let allowed = app.auth.authorize(credentials, client, operation).await?.split();

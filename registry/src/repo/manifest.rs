@@ -9,7 +9,7 @@ use wharf_protocol::media_type::ManifestKind;
 use wharf_protocol::name::Tag;
 use wharf_protocol::reference::Reference;
 
-use super::{Error, Repo, to_the_end};
+use super::{Advice, Error, Repo, to_the_end};
 use crate::auth::Authorized;
 use crate::metadata::{PutManifest, StoredManifest, StoredReferences};
 use crate::operation::{DeleteManifest, ReadManifest, WriteManifest};
@@ -21,6 +21,8 @@ pub struct Written {
     pub digest: Digest,
     /// The manifest it is about.
     pub subject: Option<Digest>,
+    /// What whoever pushed it should know.
+    pub advice: Vec<Advice>,
 }
 
 impl Repo {
@@ -61,6 +63,7 @@ impl Repo {
             let operation = write.operation();
             let manifest = repo.parse(body, operation)?;
             let (digest, tags) = agreed_digest(&manifest, operation)?;
+            let advice = Advice::of_push(&operation.name, &tags, &manifest);
             let description = repo.describe(&operation.name, &manifest).await?;
             let put = PutManifest {
                 repository: operation.name.clone(),
@@ -83,6 +86,7 @@ impl Repo {
             Ok(Written {
                 digest,
                 subject: manifest.subject().map(|subject| subject.digest.clone()),
+                advice,
             })
         })
         .await

@@ -7,6 +7,7 @@
 //! Writes run in tasks of their own: a client that goes away in the middle does not leave a
 //! session claimed.
 
+mod advice;
 mod blob;
 mod describe;
 mod error;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use wharf_protocol::manifest::ManifestLimits;
 use wharf_protocol::name::RepositoryName;
 
+pub use self::advice::Advice;
 pub use self::error::Error;
 pub use self::manifest::Written;
 pub use self::mount::Mounted;

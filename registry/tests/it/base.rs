@@ -211,13 +211,67 @@ async fn every_answer_has_a_request_id_of_its_own() {
 #[tokio::test]
 async fn ns_is_never_refused_on_a_pull() {
     let server = Server::start();
-    server.admin().push_image("a/b", "t", "1").await;
+    let admin = server.admin();
+    admin.push_image("a/b", "t", "1").await;
+    let digest = crate::support::content::sha256(b"layer 1");
+    for path in [
+        "manifests/t",
+        &format!("blobs/{digest}"),
+        &format!("referrers/{digest}"),
+        "tags/list",
+    ] {
+        for ns in ["docker.io", "", "%20", "a%0d%0ab"] {
+            let answer = admin.get(&format!("/v2/a/b/{path}?ns={ns}")).await;
+            assert_eq!(answer.status, 200, "{path} {ns:?}");
+            assert_eq!(answer.header("oci-namespace"), "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mirrors_answer_names_the_namespace_that_it_was_asked_for() {
+    let server = Server::with("namespaces = [\"docker.io=mirror/docker.io\", \"ghcr.io=mirror/ghcr.io\"]");
+    let admin = server.admin();
+    let hub = admin
+        .push_image("mirror/docker.io/library/busybox", "latest", "hub")
+        .await;
+    let own = admin.push_image("library/busybox", "latest", "own").await;
+    let path = "/v2/library/busybox/manifests/latest";
+    for (query, body, namespace) in [
+        ("?ns=docker.io", &hub, "docker.io"),
+        ("?ns=quay.io", &own, ""),
+        ("", &own, ""),
+    ] {
+        let answer = admin.get(&format!("{path}{query}")).await;
+        assert_eq!(
+            (answer.status, &answer.body[..]),
+            (200, body.as_slice()),
+            "{query}"
+        );
+        assert_eq!(answer.header("oci-namespace"), namespace);
+    }
+    let layer = crate::support::content::sha256(b"layer hub");
+    let blob = admin
+        .get(&format!("/v2/library/busybox/blobs/{layer}?ns=docker.io"))
+        .await;
+    assert_eq!((blob.status, blob.header("oci-namespace")), (200, "docker.io"));
+    // What the mirror does not have the client gets elsewhere.
+    let missing = admin.get(&format!("{path}?ns=ghcr.io")).await;
+    missing.is_refused(404, "NAME_UNKNOWN");
+    assert_eq!(missing.header("oci-namespace"), "ghcr.io");
+    // The right is asked for where the content is.
+    let refused = server.nobody().get(&format!("{path}?ns=docker.io")).await;
+    let challenge = refused.header("www-authenticate");
+    assert!(
+        challenge.ends_with("scope=\"repository:mirror/docker.io/library/busybox:pull\""),
+        "{challenge}"
+    );
+    // A push is not a pull.
+    let put = admin
+        .put_manifest("library/busybox", "pushed?ns=docker.io", &own)
+        .await;
     assert_eq!(
-        server
-            .admin()
-            .get("/v2/a/b/manifests/t?ns=docker.io")
-            .await
-            .status,
-        200
+        put.header("location").split("/manifests/").next(),
+        Some("/v2/library/busybox")
     );
 }

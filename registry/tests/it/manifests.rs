@@ -352,6 +352,93 @@ async fn a_tag_is_compared_and_swapped() {
 }
 
 #[tokio::test]
+async fn every_tag_of_one_push_must_be_where_the_request_says_or_none_moves() {
+    let server = Server::start();
+    let admin = server.admin();
+    let first = bytes(&blobs(&admin, "a/b").await);
+    let second = serde_json::to_vec(&image(b"{}", &[b"layer"])).unwrap();
+    admin.put_manifest("a/b", "x", &first).await;
+    let put = |tags: &str, header: &'static str, value: String| {
+        let path = format!("/v2/a/b/manifests/{}?{tags}", sha256(&second));
+        let request = admin.ask("PUT", &path).header("content-type", OCI_MANIFEST);
+        answer(request.header(header, value).body(second.clone()))
+    };
+    let quoted = |bytes: &[u8]| format!("\"{}\"", sha256(bytes));
+    for refused in [
+        put("tag=x&tag=y", "if-match", quoted(&first)).await,
+        put("tag=x&tag=y", "if-none-match", "*".to_owned()).await,
+        put("", "if-match", "*".to_owned()).await,
+    ] {
+        refused.is_refused(412, "DENIED");
+        assert!(refused.header("oci-tag").is_empty());
+    }
+    assert_eq!(admin.get("/v2/a/b/tags/list").await.json()["tags"], json!(["x"]));
+    assert_eq!(admin.get("/v2/a/b/manifests/x").await.body, first);
+    assert_eq!(
+        put("tag=y&tag=z", "if-none-match", "*".to_owned()).await.status,
+        201
+    );
+    assert_eq!(put("tag=x", "if-match", quoted(&first)).await.status, 201);
+    assert_eq!(
+        put("", "if-none-match", "*".to_owned()).await.status,
+        412,
+        "the manifest itself"
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_is_deleted_by_digest_only_where_the_request_says_it_is() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pushed = admin.push_image("a/b", "t", "1").await;
+    let path = format!("/v2/a/b/manifests/{}", sha256(&pushed));
+    let delete =
+        |header: &'static str, value: String| answer(admin.ask("DELETE", &path).header(header, value));
+    let quoted = format!("\"{}\"", sha256(&pushed));
+    delete("if-none-match", "*".to_owned())
+        .await
+        .is_refused(412, "DENIED");
+    delete("if-match", format!("\"{}\"", sha256(b"other")))
+        .await
+        .is_refused(412, "DENIED");
+    delete("if-match", "not a tag".to_owned())
+        .await
+        .is_refused(400, "UNSUPPORTED");
+    assert_eq!(admin.get(&path).await.status, 200);
+    assert_eq!(delete("if-match", quoted.clone()).await.status, 202);
+    delete("if-match", quoted).await.is_refused(412, "DENIED");
+    assert_eq!(admin.get("/v2/a/b/tags/list").await.json()["tags"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_deprecated_is_taken_with_a_warning() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut document = blobs(&admin, "a/b").await;
+    let plain = admin.put_manifest("a/b", "plain", &bytes(&document)).await;
+    assert_eq!((plain.status, plain.header("warning")), (201, ""));
+    let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let layers = document["layers"].as_array_mut().unwrap();
+    layers.extend([descriptor(foreign, b"one"), descriptor(foreign, b"two")]);
+    let pushed = admin.put_manifest("a/b", "foreign", &bytes(&document)).await;
+    assert_eq!(pushed.status, 201);
+    let warnings: Vec<_> = pushed.headers.get_all("warning").iter().collect();
+    assert_eq!(warnings.len(), 1);
+    let warning = pushed.header("warning");
+    assert!(
+        warning.starts_with("299 - \"layers of the type application/vnd.docker") && warning.ends_with('"'),
+        "{warning}"
+    );
+    let artifact = json!({ "mediaType": "application/vnd.oci.artifact.manifest.v1+json" });
+    let pushed = admin.put_manifest("a/b", "artifact", &bytes(&artifact)).await;
+    assert_eq!(pushed.status, 201);
+    let pulled = admin.get("/v2/a/b/manifests/artifact").await;
+    for answer in [pushed, pulled] {
+        assert!(answer.header("warning").contains("withdrawn"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_writers_who_race_for_a_tag_one_wins() {
     let server = Server::start();
     let admin = server.admin();

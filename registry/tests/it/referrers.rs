@@ -1,6 +1,7 @@
 //! Referrers.
 
 use serde_json::{Value, json};
+use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_protocol::media_type::{OCI_INDEX, OCI_MANIFEST};
 
 use crate::support::content::{descriptor, image, index, sha256};
@@ -146,4 +147,77 @@ async fn a_deleted_referrer_is_no_longer_listed() {
         .get(&format!("/v2/a/b/referrers/{}", sha256(&subject)))
         .await;
     assert_eq!(answer.json()["manifests"], json!([]));
+}
+
+/// distribution-spec, "Referrers Tag Schema": what clients keep that know no referrers API.
+#[tokio::test]
+async fn a_referrers_tag_is_kept_as_written_and_adds_only_what_really_refers() {
+    let server = Server::start();
+    let admin = server.admin();
+    let subject = admin.push_image("a/b", "t", "1").await;
+    let stranger = admin.push_image("a/b", "stranger", "2").await;
+    let referrer = refer(&admin, &subject, Some("application/vnd.example"), "real").await;
+    let list = serde_json::to_vec(&index(&[&referrer, &stranger])).unwrap();
+    let tag = sha256(&subject).as_str().replace(':', "-");
+    let pushed = admin.put_manifest("a/b", &tag, &list).await;
+    assert_eq!(pushed.status, 201);
+    assert!(pushed.header("warning").contains(&tag), "{pushed:?}");
+    assert_eq!(admin.get(&format!("/v2/a/b/manifests/{tag}")).await.body, list);
+    let listed = admin
+        .get(&format!("/v2/a/b/referrers/{}", sha256(&subject)))
+        .await
+        .json();
+    let digests: Vec<_> = listed["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["digest"].clone())
+        .collect();
+    assert_eq!(digests, [json!(sha256(&referrer))]);
+}
+
+#[tokio::test]
+async fn a_sha512_subject_has_referrers_and_a_tag_of_64_digits() {
+    let server = Server::start();
+    let admin = server.admin();
+    let config = admin.push_blob("a/b", b"{}").await;
+    let subject = serde_json::to_vec(&image(b"{}", &[])).unwrap();
+    let digest = Digest::of(Algorithm::Sha512, &subject);
+    assert_eq!(
+        admin.put_manifest("a/b", digest.as_str(), &subject).await.status,
+        201,
+        "{config}"
+    );
+    let mut document = image(b"{}", &[]);
+    document["subject"] = descriptor(OCI_MANIFEST, &subject);
+    document["subject"]["digest"] = json!(digest);
+    let referrer = serde_json::to_vec(&document).unwrap();
+    let by = Digest::of(Algorithm::Sha512, &referrer);
+    let put = admin.put_manifest("a/b", by.as_str(), &referrer).await;
+    assert_eq!((put.status, put.header("oci-subject")), (201, digest.as_str()));
+    let listed = admin.get(&format!("/v2/a/b/referrers/{digest}")).await.json();
+    assert_eq!(listed["manifests"][0]["digest"], json!(by));
+    assert_eq!(listed["manifests"].as_array().unwrap().len(), 1);
+    let tag: String = digest
+        .as_str()
+        .replace(':', "-")
+        .chars()
+        .take("sha512-".len() + 64)
+        .collect();
+    let mut list = index(&[&referrer]);
+    list["manifests"][0]["digest"] = json!(by);
+    let list = serde_json::to_vec(&list).unwrap();
+    let put = admin.put_manifest("a/b", &tag, &list).await;
+    assert_eq!(
+        (put.status, put.header("warning").contains(&tag)),
+        (201, true),
+        "{put:?}"
+    );
+    assert_eq!(admin.get(&format!("/v2/a/b/manifests/{tag}")).await.body, list);
+    // The referrer's other name, by SHA-256, is not in the repository.
+    let other = Digest::of(Algorithm::Sha256, &subject);
+    assert_eq!(
+        admin.get(&format!("/v2/a/b/referrers/{other}")).await.json()["manifests"],
+        json!([])
+    );
 }

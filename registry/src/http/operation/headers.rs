@@ -93,7 +93,10 @@ fn digests(
             let quoted = tag.strip_prefix("W/").unwrap_or(tag);
             let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             let inner = inner.ok_or(Refusal::EntityTags(shown))?;
-            digests.extend(inner.parse::<Digest>());
+            // RFC 9110, "If-Match": the comparison is strong, so a weak tag matches nothing.
+            if quoted == tag || *name != header::IF_MATCH {
+                digests.extend(inner.parse::<Digest>());
+            }
         }
     }
     Ok(Some(digests))

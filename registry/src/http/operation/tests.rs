@@ -107,6 +107,13 @@ fn preconditions_are_digests_in_quotes() {
         precondition(put("if-match", "\"other\"")),
         Precondition::OneOf(vec![])
     );
+    // RFC 9110: If-Match compares strongly, If-None-Match weakly.
+    let weak = format!("W/{quoted}");
+    assert_eq!(precondition(put("if-match", &weak)), Precondition::OneOf(vec![]));
+    assert_eq!(
+        precondition(put("if-none-match", &weak)),
+        Precondition::NoneOf(vec![DIGEST.parse().unwrap()])
+    );
     assert_eq!(
         put("if-match", DIGEST).unwrap_err(),
         Refusal::EntityTags("If-Match")
