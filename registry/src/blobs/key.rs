@@ -26,6 +26,11 @@ impl Key {
         Self(Ulid::from_parts(ms, random))
     }
 
+    /// Makes another key of the same moment from 80 other bits of randomness.
+    pub(super) fn sibling(&self, random: u128) -> Self {
+        Self(Ulid::from_parts(self.0.timestamp_ms(), random))
+    }
+
     /// Returns the part after `blobs/`: 26 digits and capital letters, fit for a file's name.
     pub fn ulid(&self) -> String {
         self.0.to_string()

@@ -41,7 +41,7 @@ pub use error::BlobError;
 pub use hash::HashState;
 pub use journal::{Journal, NoJournal};
 pub use key::{Key, KeyError};
-pub use session::{Part, Session, Staged, Tail};
+pub use session::{Multipart, Part, Session, Staged, Tail};
 
 /// A boxed future, so that [`Blobs`] can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -118,7 +118,8 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// - [`BlobError::TooLarge`]: the stream holds more than `at_most` bytes; the session is where it was.
-    /// - [`BlobError::SessionLost`]: the staged bytes are not there any more, or fewer than the row says.
+    /// - [`BlobError::SessionLost`]: the staged bytes are not there any more, or fewer than the row says. A store that
+    ///   need not look at them tells only at `finish`.
     /// - [`BlobError::Full`]: no space; the session is where it was and goes on once there is some.
     /// - [`BlobError::Busy`]: another call on this session is under way.
     /// - [`BlobError::WritesStopped`], [`BlobError::Unavailable`]: see there.
@@ -231,5 +232,17 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// Smaller ones are taken all the same.
     fn chunk_min_bytes(&self) -> Option<u64> {
         None
+    }
+}
+
+/// Compares the digest of the bytes with the one that was asked for.
+fn agree(computed: Digest, expected: &Digest) -> Result<(), BlobError> {
+    if computed == *expected {
+        Ok(())
+    } else {
+        Err(BlobError::DigestMismatch {
+            expected: expected.clone(),
+            computed,
+        })
     }
 }

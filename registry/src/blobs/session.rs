@@ -44,17 +44,21 @@ pub enum Staged {
     Nothing,
     /// In a file on the store's disk that has the name of the session's key.
     File,
-    /// In parts of a multipart upload to the session's key, and a tail that is too small for a part.
-    Multipart {
-        /// The multipart upload, once there was enough for a first part.
-        id: Option<String>,
-        /// The parts, in order.
-        parts: Vec<Part>,
-        /// The bytes after the last part, if any.
-        tail: Option<Tail>,
-        /// Objects that only an older state of this session named: the next call deletes them.
-        stale: Vec<String>,
-    },
+    /// In parts of a multipart upload to the session's key, and in tails that are too small for a part.
+    Multipart(Multipart),
+}
+
+/// Where an upload's bytes lie in a cloud: first the parts, then the tails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multipart {
+    /// The multipart upload, once there was enough for a first part.
+    pub id: Option<String>,
+    /// The parts, in order.
+    pub parts: Vec<Part>,
+    /// The bytes after the last part, if any, in order.
+    pub tails: Vec<Tail>,
+    /// Objects that may be there and hold none of these bytes: the next call deletes them.
+    pub stale: Vec<String>,
 }
 
 /// A part of a multipart upload.
@@ -104,20 +108,20 @@ mod tests {
 
     #[test]
     fn what_is_staged_reads_back_from_its_text() {
-        let tail = Some(Tail {
+        let tails = vec![Tail {
             object: "uploads/x/1".into(),
             size: 3,
-        });
+        }];
         let parts = vec![Part {
             id: "\"e\"".into(),
             size: 8,
         }];
-        let multipart = Staged::Multipart {
+        let multipart = Staged::Multipart(Multipart {
             id: Some("m".into()),
             parts,
-            tail,
+            tails,
             stale: vec!["uploads/x/0".into()],
-        };
+        });
         for staged in [Staged::Nothing, Staged::File, multipart] {
             assert_eq!(Staged::from_text(&staged.to_text()).unwrap(), staged);
         }

@@ -40,11 +40,11 @@ impl ObjectStoreUnderTest for Folder {
         SignedUrls::None
     }
 
-    fn leftovers(&self) -> Leftovers {
-        Leftovers {
+    fn leftovers(&self) -> BoxFuture<'_, Leftovers> {
+        Box::pin(std::future::ready(Leftovers {
             objects: entries(&self.folder.path().join("blobs")),
             staged: entries(&self.folder.path().join("uploads")),
-        }
+        }))
     }
 }
 

@@ -5,24 +5,20 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wharf_registry::blobs::Blobs;
-use wharf_registry::blobs::cloud::Cloud;
 
+use super::bucket::{ACCESS, Bucket, NAME, PREFIX};
 use super::{Leftovers, ObjectStoreUnderTest, SignedUrls};
-use crate::faults::{Faults, Faulty};
-
-/// The keys of the one user.
-const ACCESS: (&str, &str) = ("access", "secret");
+use crate::faults::Faults;
 
 /// A bucket with its server and a store in it.
 pub struct Server {
     folder: tempfile::TempDir,
-    client: AmazonS3,
+    bucket: Bucket,
     serving: JoinHandle<()>,
     blobs: Arc<dyn Blobs>,
 }
@@ -30,7 +26,7 @@ pub struct Server {
 /// Starts a server with an empty bucket. Its client fails when something is listed.
 pub async fn start() -> Server {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("bucket")).unwrap();
+    std::fs::create_dir(folder.path().join(NAME)).unwrap();
     let service = {
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(ACCESS.0, ACCESS.1));
@@ -49,35 +45,25 @@ pub async fn start() -> Server {
             });
         }
     });
-    let client = AmazonS3Builder::new()
-        .with_endpoint(endpoint)
-        .with_allow_http(true)
-        .with_bucket_name("bucket")
-        .with_region("eu-central-1")
-        .with_access_key_id(ACCESS.0)
-        .with_secret_access_key(ACCESS.1)
-        .build()
-        .unwrap();
-    let blobs = store(&client, Faults::none());
+    let bucket = Bucket::at(&endpoint);
+    let blobs = bucket.store(Faults::none());
     Server {
         folder,
-        client,
+        bucket,
         serving,
         blobs,
     }
 }
 
-fn store(client: &AmazonS3, faults: Faults) -> Arc<dyn Blobs> {
-    Arc::new(Cloud::new(
-        Arc::new(Faulty::new(client.clone(), faults)),
-        "some/prefix".into(),
-    ))
-}
-
 impl Server {
     /// Returns a store over the same bucket whose calls fail as `faults` says.
     pub fn faulty(&self, faults: Faults) -> Arc<dyn Blobs> {
-        store(&self.client, faults)
+        self.bucket.store(faults)
+    }
+
+    /// Returns the bucket.
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
     }
 }
 
@@ -87,7 +73,7 @@ impl ObjectStoreUnderTest for Server {
     }
 
     fn switch_replica(&mut self) -> BoxFuture<'_, ()> {
-        self.blobs = store(&self.client, Faults::none());
+        self.blobs = self.bucket.store(Faults::none());
         Box::pin(std::future::ready(()))
     }
 
@@ -95,16 +81,16 @@ impl ObjectStoreUnderTest for Server {
         SignedUrls::End
     }
 
-    fn leftovers(&self) -> Leftovers {
-        let bucket = self.folder.path().join("bucket/some/prefix");
+    fn leftovers(&self) -> BoxFuture<'_, Leftovers> {
+        let bucket = self.folder.path().join(NAME).join(PREFIX);
         let parts = std::fs::read_dir(self.folder.path()).unwrap().filter(|entry| {
             let name = entry.as_ref().unwrap().file_name();
             name.to_string_lossy().contains("upload")
         });
-        Leftovers {
+        Box::pin(std::future::ready(Leftovers {
             objects: files(&bucket.join("blobs")),
             staged: files(&bucket.join("uploads")) + parts.count(),
-        }
+        }))
     }
 }
 

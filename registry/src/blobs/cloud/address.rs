@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use object_store::ClientConfigKey;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 
-use super::{Bucket, Cloud};
+use super::{Bucket, Cloud, Patience, PatientConnector};
 
 /// Why a storage URL cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ impl<'a> Address<'a> {
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some(("endpoint", endpoint)) if scheme != "gs" => address.endpoint = Some(endpoint),
+                Some(("endpoint", endpoint)) => address.endpoint = Some(endpoint),
                 Some(("region", region)) if scheme == "s3" => address.region = Some(region),
                 _ => return Err(format!("has a query that {scheme}:// does not know: {pair:?}")),
             }
@@ -80,42 +81,75 @@ impl Cloud {
             url: url.to_owned(),
             problem,
         };
-        let unusable = |source| AddressError::Unusable {
-            url: url.to_owned(),
-            source,
-        };
         let address = Address::parse(url).map_err(malformed)?;
         let prefix = Path::parse(address.prefix).map_err(|error| malformed(error.to_string()))?;
-        let bucket: Arc<dyn Bucket> = match address.scheme {
-            "s3" => {
-                let mut builder = AmazonS3Builder::from_env().with_bucket_name(address.bucket);
-                if let Some(endpoint) = address.endpoint {
-                    builder = builder
-                        .with_endpoint(endpoint)
-                        .with_allow_http(endpoint.starts_with("http://"));
-                }
-                if let Some(region) = address.region {
-                    builder = builder.with_region(region);
-                }
-                Arc::new(builder.build().map_err(unusable)?)
-            }
-            "gs" => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(address.bucket);
-                Arc::new(builder.build().map_err(unusable)?)
-            }
-            "az" => {
-                let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(address.bucket);
-                if let Some(endpoint) = address.endpoint {
-                    builder = builder
-                        .with_endpoint(endpoint.to_owned())
-                        .with_allow_http(endpoint.starts_with("http://"));
-                }
-                Arc::new(builder.build().map_err(unusable)?)
-            }
-            other => return Err(malformed(format!("has the unknown scheme {other:?}"))),
-        };
+        let bucket =
+            client(&address, PatientConnector(Patience::default())).map_err(|error| match error {
+                ClientError::Scheme => malformed(format!("has the unknown scheme {:?}", address.scheme)),
+                ClientError::Unusable(source) => AddressError::Unusable {
+                    url: url.to_owned(),
+                    source,
+                },
+            })?;
         Ok(Self::new(bucket, prefix))
     }
+}
+
+/// Why there is no client.
+enum ClientError {
+    Scheme,
+    Unusable(object_store::Error),
+}
+
+impl From<object_store::Error> for ClientError {
+    fn from(error: object_store::Error) -> Self {
+        Self::Unusable(error)
+    }
+}
+
+fn client(address: &Address<'_>, connector: PatientConnector) -> Result<Arc<dyn Bucket>, ClientError> {
+    let http = address
+        .endpoint
+        .is_some_and(|endpoint| endpoint.starts_with("http://"));
+    Ok(match address.scheme {
+        "s3" => {
+            let mut builder = AmazonS3Builder::from_env()
+                .with_bucket_name(address.bucket)
+                .with_retry(connector.retry())
+                .with_http_connector(connector);
+            if let Some(endpoint) = address.endpoint {
+                builder = builder.with_endpoint(endpoint).with_allow_http(http);
+            }
+            if let Some(region) = address.region {
+                builder = builder.with_region(region);
+            }
+            Arc::new(builder.build()?)
+        }
+        "gs" => {
+            let mut builder = GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(address.bucket)
+                .with_retry(connector.retry())
+                .with_http_connector(connector);
+            if let Some(endpoint) = address.endpoint {
+                let allow_http = GoogleConfigKey::Client(ClientConfigKey::AllowHttp);
+                builder = builder
+                    .with_base_url(endpoint)
+                    .with_config(allow_http, http.to_string());
+            }
+            Arc::new(builder.build()?)
+        }
+        "az" => {
+            let mut builder = MicrosoftAzureBuilder::from_env()
+                .with_container_name(address.bucket)
+                .with_retry(connector.retry())
+                .with_http_connector(connector);
+            if let Some(endpoint) = address.endpoint {
+                builder = builder.with_endpoint(endpoint.to_owned()).with_allow_http(http);
+            }
+            Arc::new(builder.build()?)
+        }
+        _ => return Err(ClientError::Scheme),
+    })
 }
 
 #[cfg(test)]
@@ -155,7 +189,7 @@ mod tests {
             ("bucket", "has no scheme"),
             ("s3:///p", "names no bucket"),
             ("s3://b?acl=open", "acl=open"),
-            ("gs://b?endpoint=http://h", "endpoint"),
+            ("gs://b?region=eu", "region"),
             ("ftp://b/p", "ftp"),
             ("s3://b/../p", ".."),
         ] {

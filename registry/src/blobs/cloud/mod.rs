@@ -1,48 +1,55 @@
 //! Objects in a bucket of S3, of what speaks it, of Google's or of Azure's cloud.
 //!
 //! ```text
-//! PREFIX/blobs/<ulid>           an object; until it is completed, a multipart upload to this name
-//! PREFIX/uploads/<ulid>/<uuid>  an upload's tail: bytes that are too few for a part
+//! PREFIX/blobs/<ulid>           an object, a multipart upload to this name, or the first bytes of an upload
+//! PREFIX/uploads/<ulid>/<uuid>  a tail: later bytes of an upload, too few for a part
 //! ```
 //!
 //! An upload goes straight to the name it will have, so that completing it moves no bytes. Parts are as large as
-//! [`plan`] says; what is left after a call is kept as an object of its own under a fresh name, so that a call whose
-//! row was not written leaves the earlier tail whole. Nothing is ever listed.
+//! [`Plan`] says and go side by side; what is left after a call is kept as an object of its own under a fresh name, so
+//! that a call whose row was not written leaves the earlier ones whole. If that object is the whole upload, it becomes
+//! the blob as it is. What a call makes is in the row's journal before, and nothing is ever listed.
 //!
-//! Invariant: an object under `blobs/` is written by one session or one `put`, whose key no other ever had.
+//! A client that dies between asking for a multipart upload and writing its id down leaves an empty one that nobody
+//! knows: a bucket's lifecycle rule for incomplete uploads is for that.
+//!
+//! Invariant: an object under `blobs/` is written by one call of one session, or by one `put`, whose key no other ever
+//! had.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload};
-use tokio::sync::Semaphore;
-use uuid::Uuid;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _};
 use wharf_protocol::digest::{Digest, Hasher};
 
 use super::{
-    Appended, BlobError, Blobs, BodyError, BoxFuture, ByteStream, Content, HashState, Journal, Key,
-    NoJournal, Session, Staged, Stored, Tail,
+    Appended, BlobError, Blobs, BoxFuture, ByteStream, Content, HashState, Journal, Key, Multipart,
+    NoJournal, Session, Staged, Stored, Tail, agree,
 };
 
 mod address;
 mod assembly;
+mod memory;
 mod plan;
+mod reading;
+mod transport;
 
 pub use address::AddressError;
+pub use plan::Plan;
+pub use transport::{Patience, PatientConnector};
 
 use assembly::Assembly;
+use memory::Memory;
+use transport::Trouble;
 
-/// In what units the memory for parts is counted.
-const MEMORY_UNIT_BYTES: u64 = 1 << 20;
-
-/// How much memory parts on their way may take, in units: all uploads together.
-const MEMORY_UNITS: u32 = 512;
+/// How much memory bytes on their way in may take: all uploads together. As much as the largest part.
+const MEMORY_BYTES: u64 = 640 << 20;
 
 /// What is needed of a client: whole objects, multipart uploads, and URLs for those who have no credentials.
 pub trait Bucket: ObjectStore + MultipartStore + Signer {}
@@ -54,17 +61,24 @@ impl<T: ObjectStore + MultipartStore + Signer> Bucket for T {}
 pub struct Cloud {
     bucket: Arc<dyn Bucket>,
     prefix: Path,
-    memory: Arc<Semaphore>,
+    plan: Plan,
+    memory: Memory,
 }
 
 impl Cloud {
     /// Makes a store of the objects under `prefix` of a bucket.
     pub fn new(bucket: Arc<dyn Bucket>, prefix: Path) -> Self {
-        let units = usize::try_from(MEMORY_UNITS).unwrap_or(usize::MAX);
+        Self::sized(bucket, prefix, Plan::default(), MEMORY_BYTES)
+    }
+
+    /// As [`new`](Self::new), with parts of other sizes and another amount of memory for bytes on their way: at least
+    /// as much as the largest part.
+    pub fn sized(bucket: Arc<dyn Bucket>, prefix: Path, plan: Plan, memory_bytes: u64) -> Self {
         Self {
             bucket,
             prefix,
-            memory: Arc::new(Semaphore::new(units)),
+            plan,
+            memory: Memory::new(memory_bytes.max(plan.most_bytes)),
         }
     }
 
@@ -77,24 +91,32 @@ impl Cloud {
         self.path(&key.to_string())
     }
 
-    /// Takes an upload up where its session stands.
-    async fn resume<'a>(
-        &'a self,
-        session: &Session,
-        journal: &'a dyn Journal,
-    ) -> Result<Assembly<'a>, BlobError> {
-        let tail = match &session.staged {
-            Staged::Nothing => None,
-            Staged::Multipart { tail, .. } => tail.clone(),
-            Staged::File => return Err(BlobError::SessionLost),
-        };
-        let (hasher, row) = (session.hash.resume()?, session.staged.clone());
-        let mut assembly = Assembly::new(self, self.object(&session.key), journal, row, hasher);
-        if let Some(tail) = tail {
-            let bytes = self.read_tail(&tail).await?;
-            assembly.restore(bytes).await?;
+    async fn take(
+        &self,
+        session: Session,
+        bytes: ByteStream<'_>,
+        at_most: u64,
+        journal: &dyn Journal,
+        then: Then,
+    ) -> Result<Appended, BlobError> {
+        let mut row = multipart(&session)?;
+        row.stale = self.discard(&row.stale).await;
+        let mut assembly = Assembly::new(self, session.key, journal, row, session.hash.resume()?);
+        let (taken, cut) = assembly.take_all(bytes, at_most).await?;
+        if taken == 0 && then == Then::Row {
+            return Ok(Appended { session, taken, cut });
         }
-        Ok(assembly)
+        let (staged, hasher) = match then {
+            Then::Finish if cut.is_none() => assembly.set_down_last().await?,
+            Then::Finish | Then::Row => assembly.set_down().await?,
+        };
+        let session = Session {
+            offset: session.offset + taken,
+            staged,
+            hash: HashState::of(&hasher),
+            ..session
+        };
+        Ok(Appended { session, taken, cut })
     }
 
     async fn read_tail(&self, tail: &Tail) -> Result<Bytes, BlobError> {
@@ -114,14 +136,40 @@ impl Cloud {
         }
     }
 
-    /// Deletes an upload's objects that are not needed any more; what cannot be deleted is only space.
-    async fn discard(&self, names: &[String]) {
-        for name in names {
-            let path = self.path(name);
-            match self.bucket.delete(&path).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => tracing::warn!(%error, %path, "an upload's old bytes could not be deleted"),
+    /// Deletes objects; what is missing counts as deleted.
+    async fn delete_all(&self, paths: Vec<Path>) -> Result<(), BlobError> {
+        let paths = futures_util::stream::iter(paths.into_iter().map(Ok));
+        let mut deleted = self.bucket.delete_stream(paths.boxed());
+        while let Some(deleted) = deleted.next().await {
+            match deleted {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed("deleting", "objects", error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes an upload's objects that are not needed any more; returns those that may be there still.
+    async fn discard(&self, names: &[String]) -> Vec<String> {
+        let paths = names.iter().map(|name| self.path(name)).collect();
+        match self.delete_all(paths).await {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, "an upload's old bytes could not be deleted");
+                names.to_vec()
+            }
+        }
+    }
+
+    async fn abort_multipart(&self, key: Key, id: &String) -> Result<(), BlobError> {
+        match self.bucket.abort_multipart(&self.object(&key), id).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            // Some stores say this of an upload that they have forgotten.
+            Err(error @ object_store::Error::PermissionDenied { .. }) => {
+                tracing::warn!(%error, %key, "an upload could not be aborted");
+                Ok(())
+            }
+            Err(error) => Err(failed("aborting", key, error)),
         }
     }
 
@@ -135,29 +183,64 @@ impl Cloud {
     }
 
     /// Reads a completed object again, to verify a digest that was not computed as it came.
-    async fn reread(&self, path: &Path, expected: &Digest) -> Result<(), BlobError> {
-        let got = self.bucket.get_opts(path, GetOptions::default()).await;
-        let mut pieces = got.map_err(|error| failed("reading", path, error))?.into_stream();
+    async fn reread(&self, key: Key, size: u64, expected: &Digest) -> Result<(), BlobError> {
         let mut hasher = Hasher::new(expected.algorithm());
+        let Content::Stream(mut pieces) = self.open(&key, 0..size).await? else {
+            return Err(BlobError::Missing { key });
+        };
         while let Some(piece) = pieces.next().await {
-            hasher.update(&piece.map_err(|error| failed("reading", path, error))?);
+            hasher.update(&piece.map_err(|source| BlobError::Io {
+                doing: "reading",
+                what: key.to_string(),
+                source,
+            })?);
         }
         agree(hasher.finish(), expected)
     }
 
-    /// Makes the session's object complete, unless an earlier call has.
-    async fn complete(&self, session: &Session) -> Result<(), BlobError> {
-        let completed = match self.resume(session, &NoJournal).await {
-            Ok(mut assembly) => assembly.complete().await,
-            Err(error) => Err(error),
+    /// Makes a session's bytes one object, unless an earlier call has; returns its key.
+    async fn complete(&self, session: &Session, row: &Multipart) -> Result<Key, BlobError> {
+        if let Some(key) = whole_tail(row) {
+            // The first bytes were all.
+            return match self.size(&self.object(&key)).await? {
+                Some(size) if size == session.offset => Ok(key),
+                _ => Err(BlobError::SessionLost),
+            };
+        }
+        let mut assembly = Assembly::new(self, session.key, &NoJournal, row.clone(), session.hash.resume()?);
+        let Err(error) = assembly.complete().await else {
+            return Ok(session.key);
         };
-        let Err(error) = completed else { return Ok(()) };
         // A store forgets an upload that it has completed, and says so in many ways.
         match self.size(&self.object(&session.key)).await? {
-            Some(size) if size == session.offset => Ok(()),
+            Some(size) if size == session.offset => Ok(session.key),
             _ => Err(error),
         }
     }
+
+    /// Removes what a finished upload needed on the way. What stays is aborted with the session, if it comes to that,
+    /// or is left to the bucket's rule for incomplete uploads.
+    async fn tidy(&self, session: &Session, row: Multipart, object: Key) {
+        if object != session.key
+            && let Some(id) = &row.id
+            && let Err(error) = self.abort_multipart(session.key, id).await
+        {
+            tracing::warn!(%error, key = %session.key, "an upload's unused parts could not be thrown away");
+        }
+        let kept = object.to_string();
+        let tails = row.tails.into_iter().map(|tail| tail.object);
+        let unneeded: Vec<String> = tails.chain(row.stale).filter(|name| *name != kept).collect();
+        self.discard(&unneeded).await;
+    }
+}
+
+/// What follows an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Its state goes to a row.
+    Row,
+    /// The session is finished.
+    Finish,
 }
 
 impl Blobs for Cloud {
@@ -168,48 +251,17 @@ impl Blobs for Cloud {
         at_most: u64,
         journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Appended, BlobError>> {
-        Box::pin(async move {
-            let mut assembly = self.resume(&session, journal).await?;
-            if let Staged::Multipart { stale, .. } = &session.staged {
-                self.discard(stale).await;
-            }
-            let (taken, cut) = take_all(&mut assembly, bytes, at_most).await?;
-            let old_tail = match &session.staged {
-                Staged::Multipart { tail, .. } => tail.clone(),
-                Staged::Nothing | Staged::File => None,
-            };
-            if taken == 0 {
-                return Ok(Appended { session, taken, cut });
-            }
-            let mut tail = None;
-            if assembly.waiting_bytes > 0 {
-                let object = format!("uploads/{}/{}", session.key.ulid(), Uuid::new_v4());
-                assembly.note(Some(&object)).await?;
-                let path = self.path(&object);
-                let payload: PutPayload = assembly.waiting.iter().cloned().collect();
-                let put = self.bucket.put_opts(&path, payload, Default::default()).await;
-                put.map_err(|error| failed("writing", &path, error))?;
-                tail = Some(Tail {
-                    object,
-                    size: assembly.waiting_bytes,
-                });
-            }
-            let stale = old_tail.into_iter().map(|tail| tail.object).collect();
-            let hash = HashState::of(&assembly.hasher);
-            let staged = Staged::Multipart {
-                id: assembly.id,
-                parts: assembly.parts,
-                tail,
-                stale,
-            };
-            let session = Session {
-                offset: session.offset + taken,
-                staged,
-                hash,
-                ..session
-            };
-            Ok(Appended { session, taken, cut })
-        })
+        Box::pin(self.take(session, bytes, at_most, journal, Then::Row))
+    }
+
+    fn append_last<'a>(
+        &'a self,
+        session: Session,
+        bytes: ByteStream<'a>,
+        at_most: u64,
+        journal: &'a dyn Journal,
+    ) -> BoxFuture<'a, Result<Appended, BlobError>> {
+        Box::pin(self.take(session, bytes, at_most, journal, Then::Finish))
     }
 
     fn finish<'a>(
@@ -218,22 +270,18 @@ impl Blobs for Cloud {
         expected: &'a Digest,
     ) -> BoxFuture<'a, Result<Stored, BlobError>> {
         Box::pin(async move {
+            let row = multipart(session)?;
             let known = session.hash.algorithm == expected.algorithm();
             if known {
                 agree(session.hash.resume()?.finish(), expected)?;
             }
-            self.complete(session).await?;
+            let key = self.complete(session, &row).await?;
             if !known {
-                self.reread(&self.object(&session.key), expected).await?;
+                self.reread(key, session.offset, expected).await?;
             }
-            if let Staged::Multipart { tail, stale, .. } = &session.staged {
-                self.discard(stale).await;
-                if let Some(tail) = tail {
-                    self.discard(std::slice::from_ref(&tail.object)).await;
-                }
-            }
+            self.tidy(session, row, key).await;
             Ok(Stored {
-                key: session.key,
+                key,
                 digest: expected.clone(),
                 size: session.offset,
             })
@@ -250,9 +298,9 @@ impl Blobs for Cloud {
     ) -> BoxFuture<'a, Result<Stored, BlobError>> {
         Box::pin(async move {
             let hasher = Hasher::new(expected.algorithm());
-            let mut assembly = Assembly::new(self, self.object(&key), journal, Staged::Nothing, hasher);
+            let mut assembly = Assembly::new(self, key, journal, Multipart::default(), hasher);
             let stored = async {
-                let (size, cut) = take_all(&mut assembly, bytes, at_most).await?;
+                let (size, cut) = assembly.take_all(bytes, at_most).await?;
                 if let Some(cut) = cut {
                     return Err(BlobError::Cut(cut));
                 }
@@ -265,8 +313,9 @@ impl Blobs for Cloud {
                 })
             };
             let stored = stored.await;
-            if stored.is_err() {
-                assembly.give_up().await;
+            match stored.is_ok() {
+                true => drop(self.discard(assembly.made()).await),
+                false => assembly.give_up().await,
             }
             stored
         })
@@ -274,23 +323,17 @@ impl Blobs for Cloud {
 
     fn abort<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), BlobError>> {
         Box::pin(async move {
-            if let Staged::Multipart { id, tail, stale, .. } = &session.staged {
-                if let Some(id) = id {
-                    match self.bucket.abort_multipart(&self.object(&session.key), id).await {
-                        Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                        // Some stores say this of an upload that they have forgotten.
-                        Err(error @ object_store::Error::PermissionDenied { .. }) => {
-                            tracing::warn!(%error, key = %session.key, "an upload could not be aborted");
-                        }
-                        Err(error) => return Err(failed("aborting", session.key, error)),
-                    }
-                }
-                self.discard(stale).await;
-                if let Some(tail) = tail {
-                    self.discard(std::slice::from_ref(&tail.object)).await;
-                }
+            let row = match &session.staged {
+                Staged::Multipart(row) => row.clone(),
+                Staged::Nothing | Staged::File => Multipart::default(),
+            };
+            if let Some(id) = &row.id {
+                self.abort_multipart(session.key, id).await?;
             }
-            self.delete(&session.key).await
+            let tails = row.tails.iter().map(|tail| &tail.object);
+            let mut paths: Vec<Path> = tails.chain(&row.stale).map(|name| self.path(name)).collect();
+            paths.push(self.object(&session.key));
+            self.delete_all(paths).await
         })
     }
 
@@ -305,26 +348,22 @@ impl Blobs for Cloud {
                     _ => Err(BlobError::Missing { key: *key }),
                 };
             }
-            let bytes = range.end - range.start;
-            let options = GetOptions {
-                range: Some(GetRange::Bounded(range.clone())),
-                ..GetOptions::default()
-            };
-            let got = match self.bucket.get_opts(&path, options).await {
+            let got = match reading::get(&*self.bucket, &path, range.clone()).await {
                 Ok(got) if got.range == range => got,
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {
                     return Err(BlobError::Missing { key: *key });
                 }
-                // A range that begins behind the end is refused; that it does is damage.
-                Err(error) => match self.size(&path).await? {
-                    Some(size) if size >= range.end => return Err(failed("reading", &path, error)),
-                    _ => return Err(BlobError::Missing { key: *key }),
+                Err(error) => match failed("reading", &path, error) {
+                    // A range that begins behind the end is refused; that it does is damage.
+                    error @ BlobError::Io { .. } => match self.size(&path).await? {
+                        Some(size) if size >= range.end => return Err(error),
+                        _ => return Err(BlobError::Missing { key: *key }),
+                    },
+                    error => return Err(error),
                 },
             };
-            Ok(Content::Stream(whole(
-                got.into_stream().map_err(BodyError::from).boxed(),
-                bytes,
-            )))
+            let bucket = Arc::clone(&self.bucket);
+            Ok(Content::Stream(reading::stream(bucket, path, range, got)))
         })
     }
 
@@ -342,30 +381,12 @@ impl Blobs for Cloud {
         })
     }
 
-    fn delete_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<(), BlobError>> {
-        let paths: Vec<_> = keys.iter().map(|key| Ok(self.object(key))).collect();
-        Box::pin(async move {
-            let mut deleted = self
-                .bucket
-                .delete_stream(futures_util::stream::iter(paths).boxed());
-            while let Some(deleted) = deleted.next().await {
-                match deleted {
-                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(failed("deleting", "objects", error)),
-                }
-            }
-            Ok(())
-        })
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), BlobError>> {
+        Box::pin(self.delete_all(vec![self.object(key)]))
     }
 
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), BlobError>> {
-        Box::pin(async move {
-            let path = self.object(key);
-            match self.bucket.delete(&path).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(failed("deleting", &path, error)),
-            }
-        })
+    fn delete_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<(), BlobError>> {
+        Box::pin(self.delete_all(keys.iter().map(|key| self.object(key)).collect()))
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), BlobError>> {
@@ -373,58 +394,24 @@ impl Blobs for Cloud {
     }
 
     fn chunk_min_bytes(&self) -> Option<u64> {
-        Some(plan::part_bytes(0))
+        Some(self.plan.first_bytes)
     }
 }
 
-/// Takes a stream in; returns how many bytes came, and why it broke off if it did.
-async fn take_all(
-    assembly: &mut Assembly<'_>,
-    mut bytes: ByteStream<'_>,
-    at_most: u64,
-) -> Result<(u64, Option<BodyError>), BlobError> {
-    let mut taken = 0;
-    while let Some(piece) = bytes.next().await {
-        let piece = match piece {
-            Ok(piece) => piece,
-            Err(cut) => return Ok((taken, Some(cut))),
-        };
-        taken += length(&piece);
-        if taken > at_most {
-            return Err(BlobError::TooLarge { limit_bytes: at_most });
-        }
-        assembly.take(piece).await?;
+/// Returns what a session's row says of its parts and tails.
+fn multipart(session: &Session) -> Result<Multipart, BlobError> {
+    match &session.staged {
+        Staged::Nothing => Ok(Multipart::default()),
+        Staged::Multipart(row) => Ok(row.clone()),
+        Staged::File => Err(BlobError::SessionLost),
     }
-    Ok((taken, None))
 }
 
-/// Passes a stream on that must have `bytes` bytes, and turns an early end into an error.
-fn whole(stream: ByteStream<'static>, bytes: u64) -> ByteStream<'static> {
-    Box::pin(futures_util::stream::try_unfold(
-        (stream, bytes),
-        |(mut stream, left)| async move {
-            match stream.next().await.transpose()? {
-                Some(piece) => {
-                    let left = left
-                        .checked_sub(length(&piece))
-                        .ok_or("the store sent more than was asked for")?;
-                    Ok(Some((piece, (stream, left))))
-                }
-                None if left > 0 => Err("the store's answer broke off".into()),
-                None => Ok(None),
-            }
-        },
-    ))
-}
-
-fn agree(computed: Digest, expected: &Digest) -> Result<(), BlobError> {
-    if computed == *expected {
-        Ok(())
-    } else {
-        Err(BlobError::DigestMismatch {
-            expected: expected.clone(),
-            computed,
-        })
+/// Returns the key of the one tail that holds the whole upload, if one does.
+fn whole_tail(row: &Multipart) -> Option<Key> {
+    match row.tails.as_slice() {
+        [tail] if row.parts.is_empty() => tail.object.parse().ok(),
+        _ => None,
     }
 }
 
@@ -433,9 +420,21 @@ fn length(piece: &Bytes) -> u64 {
 }
 
 fn failed(doing: &'static str, what: impl std::fmt::Display, source: object_store::Error) -> BlobError {
-    BlobError::Io {
-        doing,
-        what: what.to_string(),
-        source: Box::new(source),
+    let what = what.to_string();
+    match Trouble::in_causes(&source) {
+        Some(Trouble::Full(said)) => {
+            tracing::warn!(doing, what, said, "the bucket is full");
+            BlobError::Full
+        }
+        Some(Trouble::Unavailable { .. }) => BlobError::Unavailable {
+            doing,
+            what,
+            source: Box::new(source),
+        },
+        None => BlobError::Io {
+            doing,
+            what,
+            source: Box::new(source),
+        },
     }
 }

@@ -22,7 +22,7 @@ use wharf_protocol::digest::{Digest, Hasher};
 
 use super::{
     Appended, BlobError, Blobs, BoxFuture, ByteStream, Content, HashState, Journal, Key, Session, Staged,
-    Stored,
+    Stored, agree,
 };
 
 mod folders;
@@ -264,15 +264,4 @@ fn verify(session: &Session, expected: &Digest, file: &File) -> Result<(), BlobE
         at += u64::try_from(read).unwrap_or(u64::MAX);
     }
     agree(hasher.finish(), expected)
-}
-
-fn agree(computed: Digest, expected: &Digest) -> Result<(), BlobError> {
-    if computed == *expected {
-        Ok(())
-    } else {
-        Err(BlobError::DigestMismatch {
-            expected: expected.clone(),
-            computed,
-        })
-    }
 }
