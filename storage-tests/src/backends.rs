@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod disk;
+pub mod moto;
 pub mod postgres;
 pub mod rows;
 pub mod s3;
