@@ -4,7 +4,9 @@
 //! of each pair, and one that fails when a clause was forgotten. To add a backend, write its `start` and name it in
 //! the `stamp!` of `tests/`.
 //!
-//! What this crate must not know: HTTP, and how a backend does what it promises.
+//! [`fleet`] puts whole servers over shared stores, for `tests/fleet/`.
+//!
+//! What this crate must not know: how a backend does what it promises; and HTTP, but for [`fleet`].
 #![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +18,7 @@
 pub mod backends;
 pub mod clauses;
 pub mod faults;
+pub mod fleet;
 
 /// Returns the names of the clauses in a source file: its public async functions, in order.
 pub fn clauses_in(source: &str) -> Vec<&str> {

@@ -20,8 +20,8 @@ const ALGORITHM: &str = "ES256";
 const SIGNS: Duration = Duration::from_secs(30 * 86_400);
 /// For how long a key verifies: longer than it signs by more than any token lives.
 const VERIFIES: Duration = Duration::from_secs(60 * 86_400);
-/// How often an unknown key's id makes us look for new rows.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often unknown keys' ids make us look for new rows at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why there are no keys.
 #[derive(Debug, Error)]
@@ -45,12 +45,15 @@ pub struct KeyRing {
     metadata: Arc<dyn Metadata>,
     random: Arc<dyn Random>,
     keys: RwLock<Loaded>,
+    /// Held by whoever looks for new rows.
+    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Loaded {
     /// The newest first: it signs.
     keys: Vec<Arc<Key>>,
+    /// When the rows were asked for.
     looked: Instant,
 }
 
@@ -81,15 +84,17 @@ impl KeyRing {
         random: Arc<dyn Random>,
         clock: &dyn Clock,
     ) -> Result<Self, KeyError> {
-        let keys = read(&*metadata, &*random, clock.now()).await?;
+        let looked = Instant::now();
+        let rows = with_a_young_one(&*metadata, &*random, clock.now()).await?;
         let keys = RwLock::new(Loaded {
-            keys,
-            looked: Instant::now(),
+            keys: keys(rows)?,
+            looked,
         });
         Ok(Self {
             metadata,
             random,
             keys,
+            looking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -104,23 +109,30 @@ impl KeyRing {
         let key = match known {
             Some(key) => key,
             None => {
-                self.reload(now).await?;
+                let looked = Instant::now();
+                let rows = with_a_young_one(&*self.metadata, &*self.random, now).await;
+                self.note(looked, rows.and_then(keys))?;
                 young(&self.loaded()).ok_or(Denial::InvalidToken("there is no key to sign it with"))?
             }
         };
         Ok((key.id.clone(), key.signing.clone()))
     }
 
-    /// Returns the key of this id. One that is not known may be another replica's new one: the rows are read again.
+    /// Returns the key of this id. One that is not known may be another replica's new one: the rows are read again, after
+    /// a moment if they were just read. Those who come meanwhile share what is found.
     pub(super) async fn verifying(&self, id: &str, now: Timestamp) -> Result<Option<DecodingKey>, Denial> {
         if let Some(key) = self.find(id, now) {
             return Ok(Some(key));
         }
+        let asked = Instant::now();
+        let _turn = self.looking.lock().await;
         let looked = self.keys.read().unwrap_or_else(PoisonError::into_inner).looked;
-        if looked.elapsed() < LOOK_AGAIN {
-            return Ok(None);
+        if looked < asked {
+            tokio::time::sleep_until((looked + LOOK_AGAIN).into()).await;
+            let looked = Instant::now();
+            let rows = self.metadata.current_signing_keys(now).await;
+            self.note(looked, rows.map_err(KeyError::from).and_then(keys))?;
         }
-        self.reload(now).await?;
         Ok(self.find(id, now))
     }
 
@@ -131,20 +143,16 @@ impl KeyRing {
             .map(|key| key.verifying.clone())
     }
 
-    async fn reload(&self, now: Timestamp) -> Result<(), Denial> {
-        let keys = read(&*self.metadata, &*self.random, now)
-            .await
-            .map_err(|error| match error {
-                KeyError::Metadata(error) => Denial::Metadata(error),
-                KeyError::Key { id, problem } => {
-                    tracing::error!(id, problem, "a signing key cannot be used");
-                    Denial::InvalidToken("the signing keys cannot be used")
-                }
-            })?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Loaded {
-            keys,
-            looked: Instant::now(),
-        };
+    /// Takes the rows that were asked for at `looked`.
+    fn note(&self, looked: Instant, found: Result<Vec<Arc<Key>>, KeyError>) -> Result<(), Denial> {
+        let keys = found.map_err(|error| match error {
+            KeyError::Metadata(error) => Denial::Metadata(error),
+            KeyError::Key { id, problem } => {
+                tracing::error!(id, problem, "a signing key cannot be used");
+                Denial::InvalidToken("the signing keys cannot be used")
+            }
+        })?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Loaded { keys, looked };
         Ok(())
     }
 
@@ -163,14 +171,17 @@ impl KeyRing {
     }
 }
 
-async fn read(
+/// Reads the rows, after adding one if none is young enough to sign.
+async fn with_a_young_one(
     metadata: &dyn Metadata,
     random: &dyn Random,
     now: Timestamp,
-) -> Result<Vec<Arc<Key>>, KeyError> {
-    let rows = metadata
-        .signing_keys(candidate(random, now)?, now.minus(SIGNS), now)
-        .await?;
+) -> Result<Vec<SigningKey>, KeyError> {
+    let candidate = candidate(random, now)?;
+    Ok(metadata.signing_keys(candidate, now.minus(SIGNS), now).await?)
+}
+
+fn keys(rows: Vec<SigningKey>) -> Result<Vec<Arc<Key>>, KeyError> {
     rows.into_iter().map(|row| Key::read(row).map(Arc::new)).collect()
 }
 
