@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::operation::ParseLimits;
 use crate::metadata::Metadata;
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::repo::{Repo, Rules};
 use crate::search::Index;
@@ -26,6 +27,8 @@ pub struct App {
     pub repo: Arc<Repo>,
     /// The search.
     pub index: Index,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What a request's parse must know.
     pub parse_limits: ParseLimits,
     random: Arc<dyn Random>,
@@ -43,6 +46,7 @@ impl App {
         blobs: Arc<dyn Blobs>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, KeyError> {
         let keys = KeyRing::load(Arc::clone(&metadata), Arc::clone(&random), &*clock).await?;
         let tokens = Tokens::new(
@@ -79,6 +83,7 @@ impl App {
             auth,
             repo,
             index,
+            metrics,
             parse_limits,
             random,
             request_ids,

@@ -28,6 +28,8 @@ use crate::cli::{Places, Serve};
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where whoever connects may read `/metrics`, and nothing else; nowhere without.
+    pub metrics_listen: Option<SocketAddr>,
     /// The folder of everything that isn't elsewhere by `database` and `storage`.
     pub data_dir: PathBuf,
     /// Where the rows are.
@@ -171,6 +173,7 @@ impl Config {
     /// Takes every setting; `None` when one was bad, which `layers` then tells.
     fn take_all(layers: &mut Layers) -> Option<Self> {
         let listen = layers.take("listen", "127.0.0.1:5000", value::address);
+        let metrics_listen = layers.take("metrics_listen", "", value::optional_address);
         let data_dir = layers.take("data_dir", &value::default_data_dir(), value::path);
         let folder = data_dir.clone().unwrap_or_default();
         let database = layers.take(
@@ -206,6 +209,7 @@ impl Config {
         let limits = Limits::take_all(layers);
         Some(Self {
             listen: listen?,
+            metrics_listen: metrics_listen?,
             data_dir: data_dir?,
             database: database?,
             storage: storage?,

@@ -12,7 +12,7 @@
 //!   into answers. It decides nothing about rights or content.
 //! - [`auth`] decides who calls and what they may do. It alone can make an `Authorized<Operation>`.
 //! - [`repo`] holds the rules of pushing, pulling and deleting. It knows neither HTTP nor SQL nor where bytes lie.
-//! - [`app`] wires everything once; [`cli`] and [`config`] say how.
+//! - [`app`] wires everything once; [`cli`] and [`config`] say how. [`metrics`] holds what is counted.
 //!
 //! What this crate must not know: the client, the runtime, and how a manifest would look if it were written anew
 //! (its digest is over the bytes received, so they are kept and never rebuilt).
@@ -27,6 +27,7 @@ pub mod commands;
 pub mod config;
 pub mod http;
 pub mod metadata;
+pub mod metrics;
 pub mod operation;
 pub mod random;
 pub mod repo;

@@ -20,7 +20,7 @@ macro_rules! for_each_operation {
             ReadManifest, WriteManifest, DeleteManifest,
             ReadBlob, DeleteBlob,
             StartUpload, PushBlob, MountBlob, ReadUpload, AppendUpload, FinishUpload, CancelUpload,
-            SearchPing, Search, IssueToken, ReadKeys, Health, Ready,
+            SearchPing, Search, IssueToken, ReadKeys, Health, Ready, Metrics,
         }
     };
 }
@@ -43,6 +43,13 @@ macro_rules! define {
         impl Kind {
             /// Every kind.
             pub const EVERY: &'static [Kind] = &[$(Kind::$name,)+];
+
+            /// Returns its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
         }
 
         impl Operation {
@@ -306,6 +313,10 @@ pub struct Health;
 #[derive(Debug, Clone)]
 pub struct Ready;
 
+/// `GET /metrics`: what has been counted.
+#[derive(Debug, Clone)]
+pub struct Metrics;
+
 /// What a caller must be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {
@@ -317,6 +328,8 @@ pub enum Need<'a> {
     Search,
     /// To list repositories.
     Catalog,
+    /// To be an admin, by password.
+    Admin,
     /// An action in a repository.
     Repository {
         /// Which repository.
@@ -360,6 +373,7 @@ impl Operation {
             Self::Base(_) | Self::Discover(_) => return Need::Identity,
             Self::Search(_) => return Need::Search,
             Self::ListCatalog(_) => return Need::Catalog,
+            Self::Metrics(_) => return Need::Admin,
             Self::ListTags(list) => (&list.name, Action::Pull),
             Self::ListReferrers(list) => (&list.name, Action::Pull),
             Self::ReadManifest(read) => (&read.name, Action::Pull),
@@ -383,7 +397,7 @@ impl Needs<'_> {
     /// Returns the scopes that a token must hold for it, as a challenge names them.
     pub fn scopes(&self) -> Vec<Scope> {
         let mut scopes = match self.must {
-            Need::Nothing | Need::Identity | Need::Search => Vec::new(),
+            Need::Nothing | Need::Identity | Need::Search | Need::Admin => Vec::new(),
             Need::Catalog => vec![Scope::catalog()],
             Need::Repository { name, action } => {
                 // Whoever pushes also asks what is there: one token for both.

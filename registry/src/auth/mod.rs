@@ -60,6 +60,9 @@ pub enum Denial {
         /// Where.
         name: RepositoryName,
     },
+    /// Only an admin may do this, by password: no token speaks of it.
+    #[error("only an admin may do this, with the password")]
+    AdminsOnly,
     /// Too many wrong passwords came for this account or from this address.
     #[error("too many failed logins: try again in {} seconds", retry_after.as_secs())]
     Throttled {
@@ -215,6 +218,9 @@ impl Identity {
             (Need::Search | Need::Catalog, Shown::Nothing) => Err(Denial::Unauthenticated),
             (Need::Catalog, Shown::Token(token)) if token.lists_catalog() => Ok(()),
             (Need::Catalog, Shown::Token(_)) => Err(Denial::InsufficientScope),
+            (Need::Admin, Shown::Password) if self.grants.is_admin() => Ok(()),
+            (Need::Admin, Shown::Nothing) => Err(Denial::Unauthenticated),
+            (Need::Admin, Shown::Password | Shown::Token(_)) => Err(Denial::AdminsOnly),
             (Need::Repository { name, action }, shown) => self.may_in(name, action, shown),
         }
     }

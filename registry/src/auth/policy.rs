@@ -42,7 +42,8 @@ impl Grants {
         self.user.as_ref().map(|user| user.version)
     }
 
-    fn is_admin(&self) -> bool {
+    /// Returns whether the caller is an admin.
+    pub fn is_admin(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.admin)
     }
 

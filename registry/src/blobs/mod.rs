@@ -30,6 +30,7 @@ use futures_util::Stream;
 use wharf_protocol::digest::Digest;
 
 pub mod cloud;
+mod counted;
 pub mod disk;
 mod error;
 mod hash;
@@ -37,6 +38,7 @@ mod journal;
 mod key;
 mod session;
 
+pub use counted::Counted;
 pub use error::BlobError;
 pub use hash::HashState;
 pub use journal::{Journal, NoJournal};

@@ -67,8 +67,10 @@ pub enum Error {
     #[error("data_dir: {} is in use by another wharf-registry: stop it, or give this one a --data-dir of its own", .0.display())]
     Locked(PathBuf),
     /// The address is taken, or can't be had.
-    #[error("listen: {address}: {source}: {fix}")]
+    #[error("{setting}: {address}: {source}: {fix}")]
     Listen {
+        /// The setting that names it.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.

@@ -12,18 +12,21 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::{Error, print};
 use crate::app::App;
-use crate::blobs::Blobs;
 use crate::blobs::cloud::Cloud;
 use crate::blobs::disk::Disk;
+use crate::blobs::{Blobs, Counted};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseUrl, LogFormat, StorageUrl};
 use crate::http;
 use crate::http::server::{Limits, Tls};
 use crate::metadata::{Metadata, Options, SqlMetadata};
+use crate::metrics::{Metrics, Traffic};
 use crate::random::{Random, SystemRandom};
 use crate::upkeep;
 
@@ -40,16 +43,20 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
         .transpose()?;
     let _lock = lock(&config)?;
     let stop = Stop::listen()?;
-    let listener = bind(config.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| taken(config.listen, source))?;
+    let (listener, address) = bind("listen", config.listen).await?;
+    let open_page = match config.metrics_listen {
+        Some(address) => Some(bind("metrics_listen", address).await?),
+        None => None,
+    };
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let metrics = Arc::new(Metrics::new(clock.now()));
     let blobs = open_storage(&config.storage)?;
+    let blobs = Arc::new(Counted::new(blobs, metrics.storage_errors.clone()));
     let rows = Options {
         cache_bytes: config.limits.cache_bytes,
+        lookups: metrics.row_lookups.clone(),
         ..Options::default()
     };
     let metadata: Arc<dyn Metadata> = Arc::new(SqlMetadata::open(&config.database, rows).await?);
@@ -58,14 +65,20 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
         metadata.release_all_uploads().await?;
     }
     let limits = limits(&config);
-    let app = App::new(config, Arc::clone(&metadata), blobs, clock, random).await?;
+    let rows = Arc::clone(&metadata);
+    let app = App::new(config, rows, blobs, clock, random, Arc::clone(&metrics)).await?;
     let app = Arc::new(app);
 
+    let open_page = open_page.map(|(listener, address)| OpenPage::start(listener, address, &metrics));
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&app)));
     print(&format!("listening on {address}\n"))?;
     tracing::info!(%address, tls = tls.is_some(), "serving");
-    http::server::serve(listener, tls, limits, http::router(app), stop.wait()).await;
+    let traffic = metrics.traffic.clone();
+    http::server::serve(listener, tls, limits, traffic, http::router(app), stop.wait()).await;
     upkeep.abort();
+    if let Some(open_page) = open_page {
+        open_page.stop().await;
+    }
     metadata.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -122,22 +135,70 @@ fn lock(config: &Config) -> Result<File, Error> {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| taken(address, source))
+/// Takes an address, and returns the one that it came to.
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let taken = |source| taken(setting, address, source);
+    let listener = TcpListener::bind(address).await.map_err(taken)?;
+    let bound = listener.local_addr().map_err(taken)?;
+    Ok((listener, bound))
 }
 
-fn taken(address: SocketAddr, source: std::io::Error) -> Error {
+fn taken(setting: &'static str, address: SocketAddr, source: std::io::Error) -> Error {
     let fix = match source.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "stop what listens there, or give another address with --listen (port 0 takes a free one)"
+            "stop what listens there, or give another address (port 0 takes a free one)"
         }
-        std::io::ErrorKind::AddrNotAvailable => "give an address of this machine with --listen",
-        std::io::ErrorKind::PermissionDenied => "give a port from 1024 up with --listen",
-        _ => "give another address with --listen",
+        std::io::ErrorKind::AddrNotAvailable => "give an address of this machine",
+        std::io::ErrorKind::PermissionDenied => "give a port from 1024 up",
+        _ => "give another address",
     };
-    Error::Listen { address, source, fix }
+    Error::Listen {
+        setting,
+        address,
+        source,
+        fix,
+    }
+}
+
+/// The page of metrics on an address of its own, without a login and without TLS.
+struct OpenPage {
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl OpenPage {
+    /// How many may read it at once.
+    const READERS: usize = 16;
+
+    fn start(listener: TcpListener, address: SocketAddr, metrics: &Arc<Metrics>) -> Self {
+        tracing::info!(%address, "serving metrics");
+        let limits = Limits {
+            connections: Self::READERS,
+            drain_timeout: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let router = http::metrics::router(Arc::clone(metrics));
+        let (stop, stopped) = oneshot::channel();
+        // Readers of the page are not clients: what moves here is counted nowhere.
+        let traffic = Traffic::default();
+        let serving = tokio::spawn(http::server::serve(
+            listener,
+            None,
+            limits,
+            traffic,
+            router,
+            async {
+                drop(stopped.await);
+            },
+        ));
+        Self { stop, serving }
+    }
+
+    /// Ends it. It is the last to go, so that a scrape sees the requests of the end.
+    async fn stop(self) {
+        drop(self.stop);
+        drop(self.serving.await);
+    }
 }
 
 fn open_storage(storage: &StorageUrl) -> Result<Arc<dyn Blobs>, Error> {

@@ -75,6 +75,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         })
 }
 
+/// As [`address`]; nothing where there is none.
+pub(super) fn optional_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    address(text).map(Some)
+}
+
 pub(super) fn default_data_dir() -> String {
     if rustix::process::geteuid().is_root() {
         return "/var/lib/wharf-registry".to_owned();

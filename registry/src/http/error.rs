@@ -131,7 +131,7 @@ fn denial_status(denial: &Denial) -> (StatusCode, ErrorCode) {
         | Denial::WrongCredentials
         | Denial::InvalidToken(_)
         | Denial::InsufficientScope => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
-        Denial::Forbidden { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        Denial::Forbidden { .. } | Denial::AdminsOnly => (StatusCode::FORBIDDEN, ErrorCode::Denied),
         Denial::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         Denial::Metadata(error) => database_status(error),
     }
@@ -332,6 +332,7 @@ fn challenge(app: &App, head: &Parts, denied: &Denied) -> String {
         Denial::Unauthenticated
         | Denial::WrongCredentials
         | Denial::Forbidden { .. }
+        | Denial::AdminsOnly
         | Denial::Throttled { .. }
         | Denial::Metadata(_) => {}
     }

@@ -13,6 +13,7 @@ pub mod error;
 mod health;
 mod listing;
 mod manifests;
+pub mod metrics;
 mod namespace;
 pub mod operation;
 mod origin;
@@ -26,7 +27,7 @@ mod warning;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -40,6 +41,7 @@ use tracing::Instrument as _;
 use self::error::Failure;
 use crate::app::App;
 use crate::auth::{Allowed, Credentials};
+use crate::operation::Kind;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,41 +54,53 @@ pub fn router(app: Arc<App>) -> Router {
 /// Answers a request.
 async fn take(State(app): State<Arc<App>>, request: Request) -> Response {
     let id = app.request_id();
-    let started = app.config.access_log.then(Instant::now);
+    let started = Instant::now();
     let (head, body) = request.into_parts();
-    let mut namespace = None;
-    let outcome = AssertUnwindSafe(carry_out(&app, &head, body, &id, &mut namespace))
+    let mut asked = Asked::default();
+    let outcome = AssertUnwindSafe(carry_out(&app, &head, body, &id, &mut asked))
         .catch_unwind()
-        .await;
-    let mut answer = match outcome {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(failure)) => error::answer(&app, &head, &failure, text(&id)),
-        Err(_) => error::answer(&app, &head, &Failure::Panicked, text(&id)),
-    };
+        .await
+        .unwrap_or(Err(Failure::Panicked));
+    let mut answer = outcome.unwrap_or_else(|failure| {
+        metrics::failed(&app, asked.kind, &failure);
+        error::answer(&app, &head, &failure, text(&id))
+    });
     let headers = answer.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     if let Ok(id) = HeaderValue::from_bytes(&id) {
         headers.insert(REQUEST_ID, id);
     }
-    if let Some(host) = namespace {
+    if let Some(host) = asked.namespace {
         namespace::dress(&mut answer, &host);
     }
-    if let Some(started) = started {
-        log(&app, &head, &answer, text(&id), started);
+    let took = started.elapsed();
+    metrics::answered(&app, asked.kind, &head, answer.status(), took);
+    if app.config.access_log {
+        log(&app, &head, &answer, text(&id), took);
     }
     answer
 }
 
-/// Does what the request asks for. Leaves in `namespace` the mirrored registry whose content it asks for, however it ends.
+/// What a request turned out to ask for, however it ends.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Which operation, if it is one.
+    kind: Option<Kind>,
+    /// The mirrored registry whose content it asks for.
+    namespace: Option<String>,
+}
+
+/// Does what the request asks for, and tells what that is as soon as it is known.
 async fn carry_out(
     app: &Arc<App>,
     head: &Parts,
     body: Body,
     id: &[u8; 16],
-    namespace: &mut Option<String>,
+    asked: &mut Asked,
 ) -> Result<Response, Failure> {
     let mut operation = operation::parse(&head.method, &head.uri, &head.headers, app.parse_limits)?;
-    *namespace = namespace::apply(&app.config.namespaces, head.uri.query(), &mut operation);
+    let kind = *asked.kind.insert(operation.kind());
+    asked.namespace = namespace::apply(&app.config.namespaces, head.uri.query(), &mut operation);
     let credentials = Credentials::parse(head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes));
     let client = origin::client(&app.config, head);
     let allowed = app.auth.authorize(credentials, client, operation).await?.split();
@@ -94,6 +108,7 @@ async fn carry_out(
     if let Allowed::ReadManifest(read) = &allowed {
         return manifests::read(app, read).await;
     }
+    let _bringing = metrics::bringing(app, kind);
     let span = tracing::info_span!("request", id = text(id), method = %head.method, path = head.uri.path());
     dispatch(app, head, body, allowed).instrument(span).await
 }
@@ -124,10 +139,11 @@ async fn dispatch(app: &Arc<App>, head: &Parts, body: Body, allowed: Allowed) ->
         Allowed::ReadKeys(_) => Ok(token::keys(app)),
         Allowed::Health(_) => Ok(health::alive()),
         Allowed::Ready(_) => health::ready(app).await,
+        Allowed::Metrics(_) => Ok(metrics::page(&app.metrics, &head.headers)),
     }
 }
 
-fn log(app: &App, head: &Parts, answer: &Response, id: &str, started: Instant) {
+fn log(app: &App, head: &Parts, answer: &Response, id: &str, took: Duration) {
     let length = answer
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -139,7 +155,7 @@ fn log(app: &App, head: &Parts, answer: &Response, id: &str, started: Instant) {
         path = head.uri.path(),
         status = answer.status().as_u16(),
         bytes = length.unwrap_or("-"),
-        ms = started.elapsed().as_millis(),
+        ms = took.as_millis(),
         "answered",
     );
 }

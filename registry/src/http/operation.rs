@@ -16,8 +16,8 @@ use wharf_protocol::reference::Reference;
 
 use crate::operation::{
     AppendUpload, Base, CancelUpload, DeleteBlob, DeleteManifest, Discover, FinishUpload, Health, IssueToken,
-    ListCatalog, ListReferrers, ListTags, MountBlob, Operation, PageQuery, PushBlob, ReadBlob, ReadKeys,
-    ReadManifest, ReadUpload, Ready, Search, SearchPing, StartUpload, WriteManifest,
+    ListCatalog, ListReferrers, ListTags, Metrics, MountBlob, Operation, PageQuery, PushBlob, ReadBlob,
+    ReadKeys, ReadManifest, ReadUpload, Ready, Search, SearchPing, StartUpload, WriteManifest,
 };
 
 /// Why a request's head is not an operation.
@@ -139,6 +139,7 @@ pub fn parse(
         "/healthz" => request.read(Health),
         "/readyz" => request.read(Ready),
         "/.well-known/jwks.json" => request.read(ReadKeys),
+        super::metrics::PATH => request.read(Metrics),
         _ => Err(Refusal::PathUnknown),
     }
 }

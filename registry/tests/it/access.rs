@@ -18,8 +18,21 @@ enum Open {
     ToListers,
     /// Those whose rules, and whose token, allow it in the repository.
     ByRule,
+    /// Admins by password.
+    ToAdmins,
     /// Everybody who shows nothing or something right.
     ToTheHonest,
+}
+
+impl Open {
+    /// Whether it is open to the owner of the repository, to `admin`, to a token of the owner's with every scope.
+    fn is_open_to(self, who: &str) -> bool {
+        match self {
+            Self::ToTheHonest => who != "a token",
+            Self::ToAdmins => who == "admin",
+            Self::ToAll | Self::ToUsers | Self::ToListers | Self::ByRule => true,
+        }
+    }
 }
 
 /// A request that succeeds for those who may.
@@ -51,6 +64,7 @@ async fn row(kind: Kind, owner: &Caller<'_>) -> (Open, Request) {
         Kind::ReadKeys => (Open::ToAll, request("GET", "/.well-known/jwks.json")),
         Kind::Health => (Open::ToAll, request("GET", "/healthz")),
         Kind::Ready => (Open::ToAll, request("GET", "/readyz")),
+        Kind::Metrics => (Open::ToAdmins, request("GET", "/metrics")),
         Kind::ListTags => (Open::ByRule, request("GET", "/v2/bob/app/tags/list")),
         Kind::ListReferrers => (
             Open::ByRule,
@@ -163,7 +177,7 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
             (
                 "nobody",
                 server.nobody(),
-                matches!(open, Open::ToUsers | Open::ToListers | Open::ByRule).then_some(401),
+                (!matches!(open, Open::ToAll | Open::ToTheHonest)).then_some(401),
             ),
             (
                 "a wrong password",
@@ -182,11 +196,7 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
             ),
             ("a weak token", server.bearer(&weak), rule_or_list(open)),
             ("a token of nobody", server.bearer(&none), rule_or_list(open)),
-            (
-                "another user",
-                server.user("eve"),
-                (open == Open::ByRule).then_some(403),
-            ),
+            ("another user", server.user("eve"), by_rule_or_admin(open)),
         ];
         for (who, caller, expected) in denied {
             let status = send(&caller, &request).await;
@@ -203,18 +213,25 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
             prepare(&owner).await;
             let (open, request) = row(*kind, &owner).await;
             let status = send(&caller, &request).await;
-            let token_at_token = open == Open::ToTheHonest && who == "a token";
-            assert!(
-                (200..300).contains(&status) != token_at_token,
-                "{kind:?} by {who}: {status}"
-            );
+            let allowed = (200..300).contains(&status);
+            assert_eq!(allowed, open.is_open_to(who), "{kind:?} by {who}: {status}");
         }
     }
 }
 
-/// A token that lacks the scope is 401 where a scope is needed; `/token` itself takes no token.
+/// What is in no rule of a user, and no user's right by being an admin, is 403.
+fn by_rule_or_admin(open: Open) -> Option<u16> {
+    matches!(open, Open::ByRule | Open::ToAdmins).then_some(403)
+}
+
+/// A token that lacks the scope is 401 where a scope is needed; `/token` itself takes no token, and no scope speaks of
+/// what is for admins.
 fn rule_or_list(open: Open) -> Option<u16> {
-    matches!(open, Open::ByRule | Open::ToListers | Open::ToTheHonest).then_some(401)
+    match open {
+        Open::ByRule | Open::ToListers | Open::ToTheHonest => Some(401),
+        Open::ToAdmins => Some(403),
+        Open::ToAll | Open::ToUsers => None,
+    }
 }
 
 #[tokio::test]

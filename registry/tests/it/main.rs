@@ -14,6 +14,7 @@ mod commands;
 mod limits;
 mod listings;
 mod manifests;
+mod metrics;
 mod referrers;
 mod search;
 mod stop;

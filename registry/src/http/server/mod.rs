@@ -35,6 +35,7 @@ pub use file_body::FileBody;
 pub use rate::BodyTooSlow;
 pub use tls::{Tls, TlsError};
 
+use crate::metrics::{Present, Traffic};
 use activity::Activity;
 use service::Requests;
 use transport::{Plain, WIRE, Watched, Wire};
@@ -88,6 +89,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     limits: Limits,
+    traffic: Traffic,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -98,6 +100,7 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         tls,
         limits,
+        traffic,
         stopping,
     });
     loop {
@@ -150,6 +153,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 struct Shared {
     tls: Option<Tls>,
     limits: Limits,
+    traffic: Traffic,
     stopping: watch::Receiver<bool>,
 }
 
@@ -158,6 +162,8 @@ impl Shared {
     async fn connection(&self, stream: TcpStream, address: SocketAddr, router: Router) {
         // Answers are written whole; waiting for more of them only delays.
         let _ = stream.set_nodelay(true);
+        self.traffic.accepted.inc();
+        let _open = Present::new(&self.traffic.open);
         let peer = Peer {
             address,
             tls: self.tls.is_some(),
@@ -165,7 +171,11 @@ impl Shared {
         let Some(tls) = &self.tls else {
             let activity = Arc::new(Activity::new(true));
             let wire = Wire::default();
-            let io = Watched::new(Plain::new(stream, wire.clone()), Arc::clone(&activity));
+            let io = Watched::new(
+                Plain::new(stream, wire.clone()),
+                Arc::clone(&activity),
+                &self.traffic,
+            );
             let requests = Requests::new(router, peer, &self.limits, Arc::clone(&activity));
             return WIRE.scope(wire, self.http1(io, requests, activity)).await;
         };
@@ -177,13 +187,18 @@ impl Shared {
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         let activity = Arc::new(Activity::new(!http2));
-        let io = Watched::new(stream, Arc::clone(&activity));
+        let io = Watched::new(stream, Arc::clone(&activity), &self.traffic);
         let requests = Requests::new(router, peer, &self.limits, Arc::clone(&activity));
         if http2 {
             self.http2(io, requests, activity).await
         } else {
             self.http1(io, requests, activity).await
         }
+    }
+
+    fn log_timeout(&self, why: &'static str) {
+        self.traffic.timed_out.inc();
+        tracing::debug!(why, "closing a connection");
     }
 
     async fn http1<T>(&self, io: Watched<T>, requests: Requests, activity: Arc<Activity>)
@@ -201,13 +216,13 @@ impl Shared {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
-            why = activity.expired(&self.limits) => return tracing::debug!(why, "closing a connection"),
+            why = activity.expired(&self.limits) => return self.log_timeout(why),
             _ = stopping.wait_for(|stop| *stop) => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection => log_end(ended),
-            why = activity.expired(&self.limits) => tracing::debug!(why, "closing a connection"),
+            why = activity.expired(&self.limits) => self.log_timeout(why),
             () = activity.unused() => {}
         }
     }
@@ -228,13 +243,13 @@ impl Shared {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
-            why = activity.expired(&self.limits) => return tracing::debug!(why, "closing a connection"),
+            why = activity.expired(&self.limits) => return self.log_timeout(why),
             _ = stopping.wait_for(|stop| *stop) => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection => log_end(ended),
-            why = activity.expired(&self.limits) => tracing::debug!(why, "cutting a connection"),
+            why = activity.expired(&self.limits) => self.log_timeout(why),
         }
     }
 }

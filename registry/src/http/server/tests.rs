@@ -63,7 +63,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
-        let running = tokio::spawn(async move { serve(listener, tls, limits, router, shutdown).await });
+        let running =
+            tokio::spawn(
+                async move { serve(listener, tls, limits, Traffic::default(), router, shutdown).await },
+            );
         Self {
             address,
             stop: Some(stop),

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use crate::metrics::Counter;
+use crate::metrics::Traffic;
 
 /// Stands for bytes of a file. The kernel gives such a block no memory until it is touched, which it never is.
 pub(super) static ZEROS: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; 1024 * 1024].into_boxed_slice());
@@ -173,6 +175,8 @@ impl AsyncWrite for Plain {
 pub(super) struct Watched<T> {
     io: T,
     activity: Arc<Activity>,
+    received: Counter,
+    sent: Counter,
     lingering: Option<Linger>,
 }
 
@@ -186,18 +190,27 @@ struct Linger {
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl<T> Watched<T> {
-    pub(super) fn new(io: T, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(io: T, activity: Arc<Activity>, traffic: &Traffic) -> Self {
         Self {
             io,
             activity,
+            received: traffic.received.clone(),
+            sent: traffic.sent.clone(),
             lingering: None,
         }
     }
 
     fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.activity.has_written(outcome.is_ready());
+        if let Poll::Ready(Ok(bytes)) = &outcome {
+            count(&self.sent, *bytes);
+        }
         outcome
     }
+}
+
+fn count(counter: &Counter, bytes: usize) {
+    counter.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
@@ -208,8 +221,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
             self.activity.has_read();
+            count(&self.received, bytes);
         }
         outcome
     }
@@ -256,7 +271,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
             }
             let mut buf = ReadBuf::new(&mut linger.scratch);
             match ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) if !buf.filled().is_empty() => count(&this.received, buf.filled().len()),
                 _ => return Poll::Ready(Ok(())),
             }
         }

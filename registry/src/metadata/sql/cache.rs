@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::metrics::{Counters, Lookup};
+
 /// A map from texts to values that costs at most so many bytes. What has not been asked for lately goes first.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     budget: usize,
+    lookups: Counters<Lookup>,
     inner: Mutex<Inner<V>>,
 }
 
@@ -30,7 +33,7 @@ const OVERHEAD: usize = 96;
 
 impl<V: Clone> Cache<V> {
     /// Makes a cache of `budget` bytes.
-    pub(super) fn new(budget: usize) -> Self {
+    pub(super) fn new(budget: usize, lookups: Counters<Lookup>) -> Self {
         let inner = Inner {
             recent: HashMap::new(),
             older: HashMap::new(),
@@ -39,12 +42,23 @@ impl<V: Clone> Cache<V> {
         };
         Self {
             budget,
+            lookups,
             inner: Mutex::new(inner),
         }
     }
 
     /// Returns what is remembered under a key.
     pub(super) fn get(&self, key: &str) -> Option<V> {
+        let found = self.look_for(key);
+        self.lookups.inc(if found.is_some() {
+            Lookup::Hit
+        } else {
+            Lookup::Miss
+        });
+        found
+    }
+
+    fn look_for(&self, key: &str) -> Option<V> {
         let mut inner = self.lock();
         if let Some((value, _)) = inner.recent.get(key) {
             return Some(value.clone());
@@ -115,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_stays_and_the_rest_goes_when_the_budget_is_used_up() {
-        let cache = Cache::new(8000);
+        let cache = Cache::new(8000, Counters::default());
         let moment = cache.moment();
         cache.remember(moment, "kept", 0, 10);
         for number in 1..200 {
@@ -133,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
-        let cache = Cache::new(8000);
+        let cache = Cache::new(8000, Counters::default());
         let before = cache.moment();
         cache.forget(&["tag".to_owned()]);
         cache.remember(before, "tag", 1, 1);
@@ -146,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_would_fill_the_cache_alone_is_not_remembered() {
-        let cache = Cache::new(8000);
+        let cache = Cache::new(8000, Counters::default());
         cache.remember(cache.moment(), "big", 1, 2000);
         assert_eq!(cache.get("big"), None);
     }

@@ -44,12 +44,15 @@ use self::row::Damaged;
 use super::dialect::{Dialect, Purpose};
 use super::{Answer, Error, Metadata, StoredManifest};
 use crate::config::DatabaseUrl;
+use crate::metrics::{Counters, Lookup};
 
 /// How the rows are used.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How many bytes of rows are remembered at most.
     pub cache_bytes: usize,
+    /// Counts how often a row was remembered.
+    pub lookups: Counters<Lookup>,
     /// Whether this process is a command that may run beside a server on the same file: the server then sees within a
     /// second what it changed.
     pub beside_a_server: bool,
@@ -59,6 +62,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache_bytes: 16 << 20,
+            lookups: Counters::default(),
             beside_a_server: false,
         }
     }
@@ -111,7 +115,7 @@ impl SqlMetadata {
         let database = Database {
             readers: connections(Purpose::Read, dialect.readers()),
             writers,
-            cache: Cache::new(options.cache_bytes),
+            cache: Cache::new(options.cache_bytes, options.lookups.clone()),
             epochs: Epochs::default(),
             options,
             stopped: OnceLock::new(),
