@@ -155,7 +155,7 @@ pub struct WriteManifest {
     pub name: RepositoryName,
     /// The tag to set, or the digest that the bytes must have.
     pub reference: Reference,
-    /// The tags of `?tag=`, each to be set too.
+    /// The tags of `?tag=`, each to be set too, each once.
     pub tags: Vec<Tag>,
     /// The `Content-Type`, if any.
     pub content_type: Option<MediaType>,

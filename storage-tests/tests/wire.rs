@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use storage_tests::backends::{ObjectStoreUnderTest as _, key, s3};
-use storage_tests::clauses::metadata::{commit, digest};
+use storage_tests::clauses::metadata::{commit, digest, rule};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wharf_protocol::digest::{Algorithm, Digest};
@@ -15,7 +15,7 @@ use wharf_registry::cli::{Places, Serve};
 use wharf_registry::clock::SystemClock;
 use wharf_registry::config::Config;
 use wharf_registry::http;
-use wharf_registry::metadata::{BlobRows as _, Metadata, Options, SqlMetadata};
+use wharf_registry::metadata::{Accounts as _, BlobRows as _, Metadata, Options, SqlMetadata};
 use wharf_registry::random::SystemRandom;
 
 /// A registry whose bytes are in a bucket, open to all who pull.
@@ -223,4 +223,47 @@ async fn several_ranges_come_from_the_bucket_part_by_part() {
     }
     expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     assert!(body == expected);
+}
+
+#[tokio::test]
+async fn a_bucket_says_how_large_chunks_should_be_and_takes_smaller_ones() {
+    let registry = Registry::with("").await;
+    let everything = rule("anonymous", "**", "*");
+    registry.metadata.grant(everything).await.unwrap();
+    let at = |path: &str| format!("http://{}{path}", registry.address);
+    let begun = registry
+        .client
+        .post(at("/v2/a/b/blobs/uploads/"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(begun.status(), 202);
+    let least = begun.headers()["oci-chunk-min-length"].to_str().unwrap();
+    // What S3 takes for a part that is not the last one.
+    assert!(least.parse::<u64>().unwrap() >= 5 << 20, "{least}");
+    let upload = at(begun.headers()["location"].to_str().unwrap());
+    let content: Bytes = (0..10_000_000_u32).map(|n| (n / 11).to_le_bytes()[0]).collect();
+    let mut start = 0;
+    for end in [1, 3_000_000, 3_000_001, 9_500_000] {
+        let chunk = registry
+            .client
+            .patch(&upload)
+            .header("content-range", format!("{start}-{}", end - 1));
+        let taken = chunk.body(content.slice(start..end)).send().await.unwrap();
+        assert_eq!(
+            (
+                taken.status().as_u16(),
+                taken.headers()["range"].to_str().unwrap()
+            ),
+            (202, format!("0-{}", end - 1).as_str())
+        );
+        start = end;
+    }
+    // The algorithm is known at the end alone.
+    let digest = Digest::of(Algorithm::Sha512, &content);
+    let close = registry.client.put(format!("{upload}?digest={digest}"));
+    let closed = close.body(content.slice(start..)).send().await.unwrap();
+    assert_eq!(closed.status(), 201);
+    let got = registry.ask("GET", "a/b", &digest).send().await.unwrap();
+    assert_eq!(got.bytes().await.unwrap(), content);
 }

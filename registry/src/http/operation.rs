@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri, header};
 use thiserror::Error;
 use wharf_protocol::digest::{Algorithm, Digest, DigestError};
 use wharf_protocol::media_type::MediaType;
-use wharf_protocol::name::{NameError, RepositoryName, TagError};
+use wharf_protocol::name::{NameError, RepositoryName, Tag, TagError};
 use wharf_protocol::path::{Path, PathError};
 use wharf_protocol::reference::Reference;
 
@@ -231,10 +231,13 @@ impl<'a> Head<'a> {
         if !tags.is_empty() && matches!(reference, Reference::Tag(_)) {
             return Err(Refusal::TagsWithoutDigest);
         }
-        let tags = tags
-            .into_iter()
-            .map(|tag| tag.parse().map_err(|_not| Refusal::QueryTag(tag.into_owned())))
-            .collect::<Result<_, _>>()?;
+        let mut named: Vec<Tag> = Vec::with_capacity(tags.len());
+        for tag in tags {
+            let tag = tag.parse().map_err(|_not| Refusal::QueryTag(tag.into_owned()))?;
+            if !named.contains(&tag) {
+                named.push(tag);
+            }
+        }
         let content_type = self.headers.get(header::CONTENT_TYPE).map(|value| {
             let text = String::from_utf8_lossy(value.as_bytes());
             text.parse::<MediaType>()
@@ -244,7 +247,7 @@ impl<'a> Head<'a> {
         Ok(WriteManifest {
             name,
             reference,
-            tags,
+            tags: named,
             content_type: content_type.transpose()?,
             precondition,
         }

@@ -123,6 +123,53 @@ async fn unknown_paths_are_404_and_unknown_methods_405_with_allow() {
 }
 
 #[tokio::test]
+async fn the_api_version_is_on_every_answer() {
+    let server = Server::start();
+    let (admin, nobody) = (server.admin(), server.nobody());
+    let digest = admin.push_blob("a/b", b"hello").await;
+    let blob = format!("/v2/a/b/blobs/{digest}");
+    for (status, request) in [
+        (200, admin.ask("GET", "/v2/")),
+        (200, admin.ask("HEAD", &blob)),
+        (200, nobody.ask("GET", "/healthz")),
+        (206, admin.ask("GET", &blob).header("range", "bytes=0-1,3-4")),
+        (304, admin.ask("GET", &blob).header("if-none-match", "*")),
+        (202, admin.ask("POST", "/v2/a/b/blobs/uploads/")),
+        (400, admin.ask("GET", "/v2/A/tags/list")),
+        (400, nobody.ask("POST", "/token")),
+        (401, nobody.ask("GET", "/v2/")),
+        (404, admin.ask("GET", "/v2/a/b/manifests/none")),
+        (404, nobody.ask("GET", "/nothing/here")),
+        (405, admin.ask("PATCH", "/v2/")),
+        (416, admin.ask("GET", &blob).header("range", "bytes=9-")),
+    ] {
+        let answer = answer(request).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(
+            answer.header("docker-distribution-api-version"),
+            "registry/2.0",
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_have_255_characters_at_most_and_no_component_of_the_registrys_own() {
+    let server = Server::start();
+    let admin = server.admin();
+    let longest = format!("a/{}", "b".repeat(253));
+    admin.push_blob(&longest, b"x").await;
+    for name in [format!("{longest}b"), "a/_own/b".to_owned()] {
+        let path = format!("/v2/{name}/blobs/uploads/");
+        admin.post(&path).await.is_refused(400, "NAME_INVALID");
+    }
+    admin
+        .post("/v2/_wharf/blobs/uploads/")
+        .await
+        .is_refused(404, "UNSUPPORTED");
+}
+
+#[tokio::test]
 async fn wrong_names_are_400_and_unknown_ones_404() {
     let server = Server::start();
     for name in ["A", "a//b", "a/-b", "a..b", "a___b"] {

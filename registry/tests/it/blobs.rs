@@ -1,7 +1,7 @@
 //! Reading and deleting blobs.
 
 use crate::support::content::sha256;
-use crate::support::server::{Answer, Server, answer};
+use crate::support::server::{ADMIN_PASSWORD, Answer, Server, answer};
 
 /// A part of a multipart answer: its place and its bytes.
 type Part = (String, Vec<u8>);
@@ -282,4 +282,65 @@ async fn a_storage_without_addresses_is_not_redirected_to() {
     let answer = admin.get(&format!("/v2/a/b/blobs/{digest}")).await;
     assert_eq!((answer.status, answer.body.as_ref()), (200, b"hello".as_slice()));
     assert!(server.log().contains("nothing is redirected"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_tells_the_client_a_request_id_and_the_log_why() {
+    let server = Server::start();
+    let admin = server.admin();
+    let digest = admin.push_blob("a/b", b"hello").await;
+    for object in std::fs::read_dir(server.data_dir().join("storage/blobs")).unwrap() {
+        std::fs::remove_file(object.unwrap().path()).unwrap();
+    }
+    let failed = admin.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    failed.is_refused(500, "UNKNOWN");
+    let id = failed.header("x-request-id").to_owned();
+    assert_eq!(
+        failed.json()["errors"][0]["detail"],
+        serde_json::json!({ "request_id": id })
+    );
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(&id)).unwrap();
+    assert!(line.contains("missing"), "{line}");
+}
+
+/// Where the kernel cannot send a file by itself, its bytes are read.
+#[tokio::test]
+async fn several_ranges_come_over_tls_by_http1_and_http2() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Server::with(&format!("tls_cert = {cert:?}\ntls_key = {key:?}"));
+    let trusted = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let client = || reqwest::Client::builder().tls_certs_only([trusted.clone()]);
+    let url = format!("https://localhost:{}/v2/a/b/blobs", server.address().port());
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| (n / 5).to_le_bytes()[0]).collect();
+    let digest = sha256(&bytes);
+    for (client, version) in [
+        (client().http1_only().build().unwrap(), http::Version::HTTP_11),
+        (client().build().unwrap(), http::Version::HTTP_2),
+    ] {
+        let ask = |method, path: &str| {
+            let request = client.request(method, format!("{url}/{path}"));
+            request.basic_auth("admin", Some(ADMIN_PASSWORD))
+        };
+        let push = ask(http::Method::POST, &format!("uploads/?digest={digest}"));
+        assert_eq!(answer(push.body(bytes.clone())).await.status, 201);
+        let request = ask(http::Method::GET, digest.as_str());
+        let response = request
+            .header("range", "bytes=0-9,500000-1599999,-1")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.version(), version);
+        let several = Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.bytes().await.unwrap(),
+        };
+        let contents: Vec<Vec<u8>> = parts(&several).into_iter().map(|(_, content)| content).collect();
+        assert!(contents == [&bytes[..10], &bytes[500_000..1_600_000], &bytes[1_999_999..]]);
+    }
 }

@@ -306,6 +306,11 @@ async fn ten_tags_in_one_push_are_taken_and_too_many_are_414() {
         .put_manifest("a/b", &query(33), &pushed)
         .await
         .is_refused(414, "UNSUPPORTED");
+    let twice = admin
+        .put_manifest("a/b", &format!("{}?tag=z&tag=y&tag=z", sha256(&pushed)), &pushed)
+        .await;
+    let tags: Vec<_> = twice.headers.get_all("oci-tag").iter().collect();
+    assert_eq!(tags, ["z", "y"]);
     let bad = format!("{}?tag=.bad", sha256(&pushed));
     admin
         .put_manifest("a/b", &bad, &pushed)
@@ -527,14 +532,21 @@ async fn a_tag_that_cannot_be_is_404_to_read_and_400_to_write() {
     let server = Server::start();
     let admin = server.admin();
     let pushed = admin.push_image("a/b", "t", "1").await;
-    admin
-        .get("/v2/a/b/manifests/.INVALID_NAME")
-        .await
-        .is_refused(404, "MANIFEST_UNKNOWN");
-    admin
-        .put_manifest("a/b", ".INVALID_NAME", &pushed)
-        .await
-        .is_refused(400, "MANIFEST_INVALID");
+    let (longest, longer) = ("t".repeat(128), "t".repeat(129));
+    assert_eq!(admin.put_manifest("a/b", &longest, &pushed).await.status, 201);
+    assert_eq!(
+        admin.get(&format!("/v2/a/b/manifests/{longest}")).await.body,
+        pushed
+    );
+    for tag in [".INVALID_NAME", "-x", "a%20b", &longer] {
+        let path = format!("/v2/a/b/manifests/{tag}");
+        admin.get(&path).await.is_refused(404, "MANIFEST_UNKNOWN");
+        admin.delete(&path).await.is_refused(404, "MANIFEST_UNKNOWN");
+        admin
+            .put_manifest("a/b", tag, &pushed)
+            .await
+            .is_refused(400, "MANIFEST_INVALID");
+    }
 }
 
 #[tokio::test]
@@ -561,6 +573,15 @@ async fn four_mib_are_taken_and_more_is_413_before_the_body_is_read() {
             .unwrap()
             .contains("limits.manifest_bytes")
     );
+    // The same where the length is not announced. On a connection of its own: the one before ends with its refusal.
+    let admin = server.admin();
+    let piece = vec![b' '; 1 << 20];
+    let pieces = futures_util::stream::iter((0..5).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
+    let request = admin
+        .ask("PUT", "/v2/a/b/manifests/big")
+        .header("content-type", OCI_MANIFEST)
+        .body(reqwest::Body::wrap_stream(pieces));
+    answer(request).await.is_refused(413, "MANIFEST_INVALID");
 }
 
 #[tokio::test]

@@ -178,7 +178,10 @@ async fn digests_of_unknown_algorithms_are_400_wherever_they_stand() {
         ("POST", format!("/v2/a/b/blobs/uploads/?mount={md5}")),
         ("POST", "/v2/a/b/blobs/uploads/?digest-algorithm=md5".to_owned()),
         ("GET", format!("/v2/a/b/blobs/{md5}")),
+        ("DELETE", format!("/v2/a/b/blobs/{md5}")),
         ("GET", format!("/v2/a/b/manifests/{md5}")),
+        ("PUT", format!("/v2/a/b/manifests/{md5}")),
+        ("DELETE", format!("/v2/a/b/manifests/{md5}")),
         ("GET", format!("/v2/a/b/referrers/{md5}")),
     ] {
         answer(admin.ask(method, &path))
@@ -309,6 +312,47 @@ async fn sha512_works_by_every_method_without_a_hint() {
 }
 
 #[tokio::test]
+async fn a_sha512_blob_is_mounted_and_where_it_is_not_there_uploaded() {
+    let server = Server::start();
+    let admin = server.admin();
+    let digest = Digest::of(Algorithm::Sha512, b"layer");
+    let path = format!("/v2/a/source/blobs/uploads/?digest={digest}");
+    assert_eq!(answer(admin.ask("POST", &path).body("layer")).await.status, 201);
+    let mount = |from: &str| format!("/v2/a/target/blobs/uploads/?mount={digest}&from={from}");
+    let begun = admin.post(&mount("a/none")).await;
+    assert_eq!(begun.status, 202);
+    let closed = finish(&admin, begun.header("location"), &digest, b"layer").await;
+    assert_eq!(closed.status, 201);
+    let other = mount("a/source").replace("target", "other");
+    assert_eq!(admin.post(&other).await.status, 201);
+    for name in ["target", "other"] {
+        let answer = admin.get(&format!("/v2/a/{name}/blobs/{digest}")).await;
+        assert_eq!((answer.status, answer.body.as_ref()), (200, b"layer".as_slice()));
+        assert_eq!(answer.header("docker-content-digest"), digest.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_may_come_without_its_length() {
+    let server = Server::start();
+    let admin = server.admin();
+    let pieces = |text: &'static [&'static str]| {
+        let pieces = futures_util::stream::iter(text.iter().map(|piece| Ok::<_, std::io::Error>(*piece)));
+        reqwest::Body::wrap_stream(pieces)
+    };
+    let upload = admin.begin("a/b").await;
+    let chunk = answer(admin.ask("PATCH", &upload).body(pieces(&["hel", "lo"]))).await;
+    assert_eq!((chunk.status, chunk.header("range")), (202, "0-4"));
+    assert!(!chunk.header("docker-upload-uuid").is_empty());
+    let digest = sha256(b"hello, world");
+    let close = admin.ask("PUT", &format!("{upload}?digest={digest}"));
+    assert_eq!(answer(close.body(pieces(&[", wor", "ld"]))).await.status, 201);
+    let path = format!("/v2/c/d/blobs/uploads/?digest={digest}");
+    let whole = admin.ask("POST", &path).body(pieces(&["hello, ", "world"]));
+    assert_eq!(answer(whole).await.status, 201);
+}
+
+#[tokio::test]
 async fn an_empty_blob_works_by_every_method() {
     let server = Server::start();
     let admin = server.admin();
@@ -395,14 +439,47 @@ async fn the_same_bytes_pushed_twice_are_one_blob() {
     assert_eq!(objects, 1);
 }
 
-#[tokio::test]
-async fn a_refusal_comes_before_the_body_that_expects_100_continue() {
-    let server = Server::start();
+/// Sends a head that waits for `100 Continue` and returns the first status line.
+async fn expects_continue(server: &Server, line: &str, headers: &str) -> (tokio::net::TcpStream, String) {
     let mut socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-    let head =
-        "PUT /v2/a/b/manifests/t HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    let head = format!("{line} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{headers}\r\n");
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut first = [0; 12];
     socket.read_exact(&mut first).await.unwrap();
-    assert_eq!(&first, b"HTTP/1.1 401");
+    (socket, String::from_utf8(first.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_refusal_comes_before_the_body_that_expects_100_continue() {
+    let server = Server::start();
+    let token = server.admin().token(&["repository:a/b:pull,push"]).await;
+    let login = format!("Authorization: Bearer {token}\r\n");
+    let large = "Content-Length: 9000000\r\n";
+    for (line, headers, status) in [
+        ("PUT /v2/a/b/manifests/t", large.to_owned(), 401),
+        ("PUT /v2/a/b/manifests/t", format!("{login}{large}"), 413),
+        ("PUT /v2/A/manifests/t", format!("{login}{large}"), 400),
+        ("PATCH /v2/a/b/blobs/uploads/none", format!("{login}{large}"), 404),
+        (
+            "POST /v2/a/b/blobs/uploads/?digest=md5:0",
+            format!("{login}{large}"),
+            400,
+        ),
+    ] {
+        let (_socket, first) = expects_continue(&server, line, &headers).await;
+        assert_eq!(first, format!("HTTP/1.1 {status}"), "{line}");
+    }
+    let path = format!("POST /v2/a/b/blobs/uploads/?digest={}", sha256(b"hello"));
+    let (mut socket, first) =
+        expects_continue(&server, &path, &format!("{login}Content-Length: 5\r\n")).await;
+    assert_eq!(first, "HTTP/1.1 100");
+    socket.write_all(b"hello").await.unwrap();
+    let mut rest = String::new();
+    while !rest.contains("HTTP/1.1 ") {
+        let mut piece = [0; 100];
+        let got = socket.read(&mut piece).await.unwrap();
+        assert_ne!(got, 0, "{rest}");
+        rest.push_str(std::str::from_utf8(&piece[..got]).unwrap());
+    }
+    assert!(rest.contains("HTTP/1.1 201"), "{rest}");
 }
