@@ -1,11 +1,11 @@
 //! From a stream into a file, hashed on the way.
 //!
-//! While one batch of pieces is hashed and written on a thread that may wait for the disk, the next is collected. The
-//! pieces are written as they came, never copied together. How many batches there are at once, over all uploads, is
-//! bounded; an upload whose client sends nothing holds none.
+//! While one batch of pieces is hashed and written on a thread that may wait for the disk, the next is collected. How
+//! many batches there are at once, over all uploads, is bounded; an upload whose client sends nothing holds none.
 //!
-//! A full batch is one write that ends at a multiple of its size in the file. The kernel's cache then keeps the file in
-//! large folios, which cost less to fill, and less to send when the blob is read.
+//! A full batch is one write that ends at a multiple of its size in the file: past the kernel's cache where the file
+//! system can (see [`direct`]). Where it cannot, the cache then keeps the file in large folios, which cost less to
+//! fill, and less to send when the blob is read.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use wharf_protocol::digest::Hasher;
 
 use super::super::{BlobError, BodyError, ByteStream};
+use super::direct::{self, Buffers};
 use super::folders::Folders;
 
 /// How much is collected while the batch before is written.
@@ -37,6 +38,7 @@ const EARLY_SYNC_BYTES: u64 = 32 * 1024 * 1024;
 pub(super) struct Intake {
     folders: Arc<Folders>,
     batches: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
 }
 
 /// What was taken from a stream.
@@ -55,28 +57,76 @@ struct Batch {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Batch {
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+}
+
 /// A file with its hash, as far as they have come; lent to the thread that writes.
 #[derive(Debug)]
 struct Target {
     file: Arc<File>,
     at: u64,
     hasher: Hasher,
+    buffers: Arc<Buffers>,
+    /// Whether the file system takes direct writes, as far as is known.
+    direct: bool,
+    /// How many bytes went through the cache.
+    cached: u64,
 }
 
 impl Target {
     fn write(&mut self, batch: &Batch) -> Result<(), BlobError> {
+        let bytes = batch.bytes();
+        let directly = match self.direct {
+            true => direct::writable_directly(self.at, bytes),
+            false => 0,
+        };
+        let written = if directly == 0 {
+            for piece in &batch.pieces {
+                self.hasher.update(piece);
+            }
+            self.write_cached(&batch.pieces)
+        } else {
+            self.write_directly(batch, bytes, directly)
+        };
+        written.map_err(|error| BlobError::io("writing", "an upload", error))
+    }
+
+    /// Writes the batch's first `directly` bytes past the cache and the rest through it.
+    fn write_directly(&mut self, batch: &Batch, bytes: usize, directly: usize) -> io::Result<()> {
+        let mut buffer = self.buffers.lend(bytes);
         for piece in &batch.pieces {
             self.hasher.update(piece);
+            buffer.push(piece)?;
         }
-        self.at = write_all_at(&self.file, &batch.pieces, self.at)
-            .map_err(|error| BlobError::io("writing", "an upload", error))?;
+        let (blocks, rest) = buffer.bytes().split_at_checked(directly).unwrap_or_default();
+        match direct::write_all_at(&self.file, blocks, self.at) {
+            Ok(()) => {
+                self.at = self.at.saturating_add(length(blocks));
+                self.write_cached(&[rest])
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = false;
+                self.write_cached(&batch.pieces)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_cached(&mut self, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
+        let start = self.at;
+        self.at = write_all_at(&self.file, pieces, start)?;
+        self.cached = self.cached.saturating_add(self.at - start);
         Ok(())
     }
 }
 
 /// Writes the pieces one after the other from `at` on, in as few calls as can be; returns where they end.
-fn write_all_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<u64> {
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+fn write_all_at(file: &File, pieces: &[impl AsRef<[u8]>], mut at: u64) -> io::Result<u64> {
+    let filled = pieces.iter().map(AsRef::as_ref).filter(|piece| !piece.is_empty());
+    let mut slices: Vec<IoSlice<'_>> = filled.map(IoSlice::new).collect();
     let mut left = slices.as_mut_slice();
     while !left.is_empty() {
         let now = left.get(..PIECES_A_WRITE).unwrap_or(left);
@@ -93,7 +143,7 @@ fn write_all_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<u64> {
     Ok(at)
 }
 
-fn length(piece: &Bytes) -> u64 {
+fn length(piece: &[u8]) -> u64 {
     u64::try_from(piece.len()).unwrap_or(u64::MAX)
 }
 
@@ -102,6 +152,7 @@ impl Intake {
         Self {
             folders,
             batches: Arc::new(Semaphore::new(BATCHES)),
+            buffers: Arc::default(),
         }
     }
 
@@ -132,10 +183,13 @@ impl Intake {
             file: Arc::clone(file),
             at: start,
             hasher,
+            buffers: Arc::clone(&self.buffers),
+            direct: true,
+            cached: 0,
         };
         let mut early = EarlySync {
             folders: &self.folders,
-            synced: start,
+            synced: 0,
             running: None,
         };
         let mut next = self.collect(&mut source, None).await?;
@@ -144,7 +198,7 @@ impl Intake {
             let mut writing = Writing::begin(target, batch);
             next = self.collect(&mut source, Some(&mut writing)).await?;
             target = writing.target().await?;
-            early.written(file, target.at).await?;
+            early.written(file, target.cached).await?;
         }
         early.end().await?;
         Ok(Taken {
@@ -235,7 +289,7 @@ impl Source<'_> {
     }
 }
 
-/// Syncs of what is written while more comes, one at a time.
+/// Syncs of what is written through the cache while more comes, one at a time.
 struct EarlySync<'a> {
     folders: &'a Arc<Folders>,
     synced: u64,
@@ -244,13 +298,14 @@ struct EarlySync<'a> {
 
 impl EarlySync<'_> {
     /// Begins another one if enough was written since the last.
-    async fn written(&mut self, file: &Arc<File>, at: u64) -> Result<(), BlobError> {
-        if at - self.synced < EARLY_SYNC_BYTES || self.running.as_ref().is_some_and(|one| !one.is_finished())
+    async fn written(&mut self, file: &Arc<File>, cached: u64) -> Result<(), BlobError> {
+        if cached - self.synced < EARLY_SYNC_BYTES
+            || self.running.as_ref().is_some_and(|one| !one.is_finished())
         {
             return Ok(());
         }
         self.end().await?;
-        self.synced = at;
+        self.synced = cached;
         let (folders, file) = (Arc::clone(self.folders), Arc::clone(file));
         self.running = Some(tokio::task::spawn_blocking(move || folders.sync_early(&file)));
         Ok(())

@@ -25,6 +25,7 @@ use super::{
     Stored, agree,
 };
 
+mod direct;
 mod folders;
 mod intake;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod tests;
 
 pub use folders::OpenError;
 
+use direct::ReadBack;
 use folders::Folders;
 use intake::Intake;
 
@@ -43,6 +45,7 @@ const REREAD_BYTES: usize = 1024 * 1024;
 pub struct Disk {
     folders: Arc<Folders>,
     intake: Intake,
+    read_back: Arc<ReadBack>,
 }
 
 impl Disk {
@@ -55,6 +58,7 @@ impl Disk {
         Ok(Self {
             intake: Intake::new(Arc::clone(&folders)),
             folders,
+            read_back: Arc::default(),
         })
     }
 
@@ -95,6 +99,12 @@ impl Disk {
             taken: taken.bytes,
             cut: taken.cut,
         })
+    }
+
+    /// Readies a new object for the first pull, while its pusher gets the answer.
+    fn read_back(&self, file: Arc<File>, size: u64) {
+        let read_back = Arc::clone(&self.read_back);
+        tokio::task::spawn_blocking(move || read_back.begin(&file, size));
     }
 
     /// Runs `work`, which waits for the disk, on a thread that may wait.
@@ -158,16 +168,13 @@ impl Blobs for Disk {
         let (session, expected) = (session.clone(), expected.clone());
         Box::pin(async move {
             let (key, size) = (session.key, session.offset);
-            self.blocking(move |folders| {
+            let finishing = self.blocking(move |folders| {
                 let file = match folders.open_staged(key, size) {
                     Ok(staged) => {
-                        verify(&session, &expected, &staged.file())?;
+                        let file = staged.file();
+                        verify(&session, &expected, &file)?;
                         folders.publish_staged(&staged, key)?;
-                        return Ok(Stored {
-                            key,
-                            digest: expected,
-                            size,
-                        });
+                        return Ok((expected, file));
                     }
                     // An earlier call may have come as far as the rename.
                     Err(BlobError::SessionLost) => folders.open_object(key, size).ok(),
@@ -176,13 +183,11 @@ impl Blobs for Disk {
                 let file = file.ok_or(BlobError::SessionLost)?;
                 verify(&session, &expected, &file)?;
                 folders.sync_objects()?;
-                Ok(Stored {
-                    key,
-                    digest: expected,
-                    size,
-                })
-            })
-            .await
+                Ok((expected, file))
+            });
+            let (digest, file) = finishing.await?;
+            self.read_back(file, size);
+            Ok(Stored { key, digest, size })
         })
     }
 
@@ -205,6 +210,7 @@ impl Blobs for Disk {
             agree(taken.hasher.finish(), expected)?;
             self.blocking(move |folders| folders.publish_unnamed(unnamed, key))
                 .await?;
+            self.read_back(file, taken.bytes);
             Ok(Stored {
                 key,
                 digest: expected.clone(),

@@ -158,3 +158,36 @@ async fn an_idle_upload_holds_no_memory_of_the_pool() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn bytes_in_any_pieces_written_past_the_cache_or_through_it_are_read_as_they_came() {
+    const MIB: usize = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path()).unwrap();
+    let whole: Vec<u8> = (0..4 * MIB).map(|at| (at * 31 + at / 251).to_le_bytes()[0]).collect();
+    // Where the appends end, and how large the pieces are: on blocks and beside them, on a batch's end and beside it.
+    for (ends, piece) in [
+        (&[4096][..], 4096),
+        (&[64 * 1024 - 1, 64 * 1024, 3 * MIB], 100_000),
+        (&[MIB, 2 * MIB], MIB),
+        (&[MIB - 1, MIB + 1, 3 * MIB + 4095], 262_143),
+        (&[5 * 4096, 5 * 4096 + 70_000, 4 * MIB], 4 * MIB),
+        (&[2 * MIB + 512], 700),
+    ] {
+        let mut session = Session::new(key(), Algorithm::Sha256);
+        let mut from = 0;
+        for end in ends {
+            let pieces = whole[from..*end].chunks(piece);
+            let pieces: Vec<_> = pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+            let taken = disk
+                .append(session, Box::pin(stream::iter(pieces)), u64::MAX, &NoJournal)
+                .await;
+            session = taken.unwrap().session;
+            from = *end;
+        }
+        let expected = Digest::of(Algorithm::Sha256, &whole[..from]);
+        let stored = disk.finish(&session, &expected).await.unwrap();
+        let path = folder.path().join("blobs").join(stored.key.ulid());
+        assert!(std::fs::read(path).unwrap() == whole[..from], "{ends:?}, {piece}");
+    }
+}
