@@ -32,20 +32,41 @@ impl Connection {
         }
     }
 
-    /// Sends a request and reads its answer.
-    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{headers}Content-Length: {}\r\n\r\n",
-            self.address,
-            self.authorization,
-            body.len()
-        );
-        self.stream.write_all(head.as_bytes()).unwrap();
-        self.stream.write_all(body).unwrap();
-        self.answer()
+    /// Holds little memory for answers, which are short: for clients by the thousand.
+    pub(crate) fn read_little(&mut self) {
+        self.buffer = vec![0; 4096];
     }
 
-    fn answer(&mut self) -> Answer {
+    /// Sends a request and reads its answer.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        self.send(method, path, headers, body.len());
+        self.send_body(body);
+        let answer = self.head();
+        let mut left = answer.body_bytes - answer.body_start.len();
+        while left > 0 {
+            let read = self.stream.read(&mut self.buffer).unwrap();
+            assert!(read > 0, "the server closed the connection");
+            left -= read;
+        }
+        answer
+    }
+
+    /// Sends a request's head alone.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str, body_bytes: usize) {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{headers}Content-Length: {body_bytes}\r\n\r\n",
+            self.address, self.authorization,
+        );
+        self.stream.write_all(head.as_bytes()).unwrap();
+    }
+
+    /// Sends bytes of a request's body.
+    pub(crate) fn send_body(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Reads an answer's head, and what of its body came with it.
+    pub(crate) fn head(&mut self) -> Answer {
         let mut filled = 0;
         let head_end = loop {
             let read = self.stream.read(&mut self.buffer[filled..]).unwrap();
@@ -67,12 +88,6 @@ impl Connection {
         };
         let body_bytes = header("content-length").map_or(0, |length| length.parse().unwrap());
         let body_start = self.buffer[head_end..filled].to_vec();
-        let mut left = body_bytes - body_start.len();
-        while left > 0 {
-            let read = self.stream.read(&mut self.buffer).unwrap();
-            assert!(read > 0, "the server closed the connection");
-            left -= read;
-        }
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer {
             status,
@@ -82,18 +97,23 @@ impl Connection {
         }
     }
 
-    /// Pushes a blob: a session, then all of it with the closing PUT.
-    pub(crate) fn push(&mut self, repository: &str, digest: &str, bytes: &[u8]) {
+    /// Begins an upload; returns its path.
+    pub(crate) fn begin_upload(&mut self, repository: &str) -> String {
         let begun = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), "", b"");
         assert_eq!(begun.status, 202);
         let place = begun.location.unwrap();
-        let path = match place
+        match place
             .strip_prefix("http://")
             .and_then(|rest| rest.split_once('/'))
         {
             Some((_, path)) => format!("/{path}"),
             None => place,
-        };
+        }
+    }
+
+    /// Pushes a blob: a session, then all of it with the closing PUT.
+    pub(crate) fn push(&mut self, repository: &str, digest: &str, bytes: &[u8]) {
+        let path = self.begin_upload(repository);
         let glue = if path.contains('?') { '&' } else { '?' };
         let headers = "Content-Type: application/octet-stream\r\n";
         let done = self.ask("PUT", &format!("{path}{glue}digest={digest}"), headers, bytes);

@@ -13,7 +13,10 @@
 )]
 
 mod client;
+mod listings;
+mod open_uploads;
 mod servers;
+mod start;
 mod table;
 mod work;
 
@@ -30,7 +33,7 @@ fn main() {
         .find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     if wanted("start") {
-        work::start_and_idle_memory(folder.path());
+        start::first_answer_and_idle_memory(folder.path());
     }
     let wharf = Wharf::start(&folder.path().join("wharf"));
     let docker = DockerRegistry::start(&folder.path().join("docker"));
@@ -46,7 +49,14 @@ fn main() {
         nginx: nginx.as_ref(),
     };
     if wanted("manifest") {
-        peers.manifest_get();
+        peers.manifest_reads();
+    }
+    if wanted("ping") {
+        peers.ping();
+    }
+    if wanted("listings") {
+        peers.tags();
+        peers.catalog();
     }
     if wanted("get") {
         peers.blob_get(1);
@@ -57,5 +67,8 @@ fn main() {
     }
     if wanted("small") {
         peers.small_blobs();
+    }
+    if wanted("uploads") {
+        peers.open_uploads();
     }
 }

@@ -114,12 +114,14 @@ impl Wharf {
         }
     }
 
-    /// Returns a header line with a token that may push and pull everywhere.
-    pub(crate) fn authorization(&self, repository: &str) -> String {
-        // "admin:" and the password, in base64.
-        let basic = "Authorization: Basic YWRtaW46Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ==\r\n";
-        let path = format!("/token?service=wharf&scope=repository:{repository}:pull,push");
-        let answer = Connection::open(&self.server.address, basic).ask("GET", &path, "", b"");
+    /// A header line with the administrator's login: "admin:" and the password, in base64.
+    pub(crate) const LOGIN: &str =
+        "Authorization: Basic YWRtaW46Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ==\r\n";
+
+    /// Returns a header line with a token for `scope`.
+    pub(crate) fn authorization(&self, scope: &str) -> String {
+        let path = format!("/token?service=wharf&scope={scope}");
+        let answer = Connection::open(&self.server.address, Self::LOGIN).ask("GET", &path, "", b"");
         assert_eq!(
             answer.status,
             200,

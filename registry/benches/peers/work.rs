@@ -6,12 +6,11 @@ use std::time::Instant;
 
 use wharf_protocol::digest::{Algorithm, Digest};
 
-use super::ROUNDS;
 use super::client::Connection;
 use super::servers::{DockerRegistry, Nginx, Server, Wharf};
-use super::table::{Contender, Round, Table, median};
+use super::table::{Contender, Round, Table};
 
-const REPOSITORY: &str = "admin/bench";
+pub(crate) const REPOSITORY: &str = "admin/bench";
 const LARGE_BYTES: usize = 256 << 20;
 const LARGE_GB: f64 = LARGE_BYTES as f64 / 1e9;
 
@@ -36,42 +35,22 @@ fn content(bytes: usize, seed: u64) -> Vec<u8> {
     content
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Digest::of(Algorithm::Sha256, bytes).to_string()
-}
-
-/// Start to the first answer, and memory with nothing to do, on fresh folders.
-pub(crate) fn start_and_idle_memory(folder: &Path) {
-    let mut rows: [(&str, Vec<f64>, Vec<f64>); 2] = [
-        ("wharf-registry", Vec::new(), Vec::new()),
-        ("docker-registry", Vec::new(), Vec::new()),
-    ];
-    let mut note = |index: usize, server: &Server| {
-        rows[index].1.push(server.started_after.as_secs_f64() * 1e3);
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        rows[index].2.push(server.resident_mib());
-    };
-    // The first start makes the database; those that follow are what is measured.
-    drop(Wharf::start(&folder.join("start-wharf")));
-    for _ in 0..ROUNDS {
-        note(0, &Wharf::start(&folder.join("start-wharf")).server);
-        if let Some(docker) = DockerRegistry::start(&folder.join("start-docker")) {
-            note(1, &docker.server);
-        }
-    }
-    println!("\nstart to the first answer, ms; resident memory idle, MiB (medians of {ROUNDS})");
-    for (name, start, memory) in rows.iter().filter(|row| !row.1.is_empty()) {
-        println!("{name:<18}{:>10.1}{:>10.1}", median(start), median(memory));
-    }
 }
 
 impl Peers<'_> {
     /// Opens a connection to each registry that is there.
     fn registries(&self) -> Vec<(&'static str, &Server, String)> {
+        self.registries_for(&format!("repository:{REPOSITORY}:pull,push"))
+    }
+
+    /// As [`Self::registries`], with a token of ours for `scope`.
+    pub(crate) fn registries_for(&self, scope: &str) -> Vec<(&'static str, &Server, String)> {
         let mut all = vec![(
             "wharf-registry",
             &self.wharf.server,
-            self.wharf.authorization(REPOSITORY),
+            self.wharf.authorization(scope),
         )];
         if let Some(docker) = self.docker {
             all.push(("docker-registry", &docker.server, String::new()));
@@ -79,8 +58,8 @@ impl Peers<'_> {
         all
     }
 
-    /// A manifest by tag, 16 connections; ours with a token, the peers without.
-    pub(crate) fn manifest_get(&self) {
+    /// A manifest by tag, 16 connections, GET and HEAD; ours with a token, the peers without.
+    pub(crate) fn manifest_reads(&self) {
         let config = content(2000, 1);
         let layer = content(5000, 2);
         let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
@@ -94,6 +73,7 @@ impl Peers<'_> {
         let path = format!("/v2/{REPOSITORY}/manifests/latest");
         let registries = self.registries();
         let mut contenders: Vec<Contender<'_>> = Vec::new();
+        let mut heads: Vec<Contender<'_>> = Vec::new();
         for (name, server, authorization) in &registries {
             let mut connection = Connection::open(&server.address, authorization);
             for bytes in [&config, &layer] {
@@ -101,10 +81,12 @@ impl Peers<'_> {
             }
             connection.put_manifest(REPOSITORY, "latest", &manifest);
             contenders.push((*name, wrk(server, &path, authorization)));
+            heads.push((*name, head_requests(server, &path, authorization)));
         }
         if let Some(nginx) = self.nginx {
             nginx.add("manifest", &manifest);
             contenders.push(("nginx", wrk(&nginx.server, "/manifest", "")));
+            heads.push(("nginx", head_requests(&nginx.server, "/manifest", "")));
         }
         Table::run(
             "manifest GET by tag, wrk, 16 connections",
@@ -112,14 +94,20 @@ impl Peers<'_> {
             "1000",
             &mut contenders,
         );
+        Table::run(
+            "manifest HEAD by tag, 16 connections",
+            "req/s",
+            "1000",
+            &mut heads,
+        );
     }
 
     /// A large blob, by so many connections at once.
     pub(crate) fn blob_get(&self, connections: usize) {
         let bytes = content(LARGE_BYTES, 3);
         let digest = sha256(&bytes);
-        let authorization = self.wharf.authorization(REPOSITORY);
-        Connection::open(&self.wharf.server.address, &authorization).push(REPOSITORY, &digest, &bytes);
+        let authorization = self.wharf.authorization(&format!("repository:{REPOSITORY}:pull"));
+        Connection::open(&self.wharf.server.address, Wharf::LOGIN).push(REPOSITORY, &digest, &bytes);
         let path = format!("/v2/{REPOSITORY}/blobs/{digest}");
         let mut contenders: Vec<Contender<'_>> = vec![(
             "wharf-registry",
@@ -215,7 +203,7 @@ impl Peers<'_> {
 }
 
 /// A round of `wrk` against a path.
-fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut() -> Round + 'a> {
+pub(crate) fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut() -> Round + 'a> {
     let url = format!("http://{}{path}", server.address);
     let header = authorization.trim().to_owned();
     Box::new(move || {
@@ -249,6 +237,33 @@ fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut
             cpu: cpu / requests * 1000.0,
             note: format!("p99 {}", field("99%")),
         }
+    })
+}
+
+/// A round of HEAD, which `wrk` cannot: it waits for the body. Two threads have eight connections each.
+fn head_requests<'a>(server: &'a Server, path: &str, authorization: &str) -> Box<dyn FnMut() -> Round + 'a> {
+    const EACH: usize = 2000;
+    let (path, authorization) = (path.to_owned(), authorization.to_owned());
+    Box::new(move || {
+        let requests = (2 * 8 * EACH) as f64;
+        Round::measure(server, requests, requests / 1000.0, || {
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let open = |_| Connection::open(&server.address, &authorization);
+                        let mut connections: Vec<Connection> = (0..8).map(open).collect();
+                        for _ in 0..EACH {
+                            for connection in &mut connections {
+                                connection.send("HEAD", &path, "", 0);
+                            }
+                            for connection in &mut connections {
+                                assert_eq!(connection.head().status, 200);
+                            }
+                        }
+                    });
+                }
+            });
+        })
     })
 }
 

@@ -164,7 +164,9 @@ async fn bytes_in_any_pieces_written_past_the_cache_or_through_it_are_read_as_th
     const MIB: usize = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::open(folder.path()).unwrap();
-    let whole: Vec<u8> = (0..4 * MIB).map(|at| (at * 31 + at / 251).to_le_bytes()[0]).collect();
+    let whole: Vec<u8> = (0..4 * MIB)
+        .map(|at| (at * 31 + at / 251).to_le_bytes()[0])
+        .collect();
     // Where the appends end, and how large the pieces are: on blocks and beside them, on a batch's end and beside it.
     for (ends, piece) in [
         (&[4096][..], 4096),
