@@ -1,9 +1,11 @@
 //! `cargo x test`: every suite, and the one line that sums them.
 
+mod minutes;
 mod tally;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,11 @@ pub use tally::Tally;
 
 use crate::workspace::Workspace;
 use crate::{install, process, say};
+
+/// The suite of all tests but the documents' own.
+const NEXTEST: &str = "nextest";
+/// Where nextest writes its report, as `.config/nextest.toml` says.
+const REPORT: &str = "target/nextest/default/junit.xml";
 
 /// What one suite came to.
 struct Outcome {
@@ -26,8 +33,10 @@ struct Outcome {
 pub fn command(workspace: &Workspace, nextest: &[String]) -> Result<bool> {
     install::packages(install::FOR_TESTS)?;
     let path = install::path_with(&install::tools(workspace)?)?;
+    let report = workspace.root().join(REPORT);
+    remove_if_there(&report)?;
     let mut outcomes = vec![suite(
-        "nextest",
+        NEXTEST,
         nextest_command(workspace, nextest, &path),
         tally::nextest,
     )?];
@@ -41,10 +50,26 @@ pub fn command(workspace: &Workspace, nextest: &[String]) -> Result<bool> {
             "{name:<10} {:>5.1} min   {tally}",
             took.as_secs_f64() / 60.0
         ));
+        if *name == NEXTEST {
+            // Without a report nothing was run, which the tally tells.
+            let report = std::fs::read_to_string(&report).unwrap_or_default();
+            for program in minutes::read(&report) {
+                say::line(&program.to_string());
+            }
+        }
     }
     let total: Tally = outcomes.into_iter().map(|outcome| outcome.tally).sum();
     say::line(&total.to_string());
     Ok(total.is_success())
+}
+
+fn remove_if_there(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn nextest_command(workspace: &Workspace, arguments: &[String], path: &OsStr) -> Command {
