@@ -35,7 +35,10 @@ pub const FOR_TESTS: &[&str] = &[
     // the real programs that images are made of
     "busybox-static",
     "mmdebstrap",
-    // other people's clients and runtimes
+    // other people's clients, engines and runtimes
+    "buildah",
+    "containerd",
+    "docker.io",
     "podman",
     "runc",
     "skopeo",

@@ -1,5 +1,6 @@
 //! Other people's programs against ours, and ours against real programs: everything here runs
-//! what it names, `helm`, `skopeo`, `podman`, nginx, python, from outside, by the command line.
+//! what it names, `docker`, `ctr`, `podman`, `buildah`, `skopeo`, `helm`, nginx, python, from outside, by the command
+//! line.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,8 +8,14 @@
     reason = "tests"
 )]
 
+mod artifacts;
+mod buildah;
 mod chart;
 mod charts;
+mod containerd;
+mod docker;
+mod many;
+mod partial;
 mod podman;
 mod registry_image;
 mod skopeo;

@@ -5,7 +5,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::images::busybox;
-use crate::support::programs::said;
+use crate::support::programs::{refused, said};
 use crate::support::registry::Registry;
 
 /// A registry, and folders that stand for a machine with podman.
@@ -16,8 +16,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(settings: &str) -> Self {
         let scene = Self {
-            registry: Registry::start(),
+            registry: Registry::with(settings),
             machine: tempfile::tempdir().unwrap(),
         };
         // Without a file of its own podman would ask the registries that this machine names.
@@ -60,6 +64,27 @@ impl Scene {
         assert!(said(&mut podman).contains("Login Succeeded"));
     }
 
+    fn logout(&self) {
+        said(self.podman().args(["logout", self.registry.address()]));
+    }
+
+    /// Pushes busybox under these names.
+    fn push(&self, images: &[&str]) {
+        let archive = busybox(self.machine.path(), "podman");
+        said(self.podman().arg("load").arg("--input").arg(archive));
+        for image in images {
+            let mut push = self.podman();
+            said(push.args(["push", "localhost/busybox:1", &self.name(image)]));
+        }
+    }
+
+    /// `podman search` for a term in the registry.
+    fn search(&self, term: &str) -> Command {
+        let mut search = self.podman();
+        search.args(["search", "--format", "{{.Name}}", &self.name(term)]);
+        search
+    }
+
     fn name(&self, image: &str) -> String {
         format!("{}/{image}", self.registry.address())
     }
@@ -91,17 +116,55 @@ fn an_image_pushed_and_removed_is_pulled_back_the_same() {
 fn a_search_with_a_login_finds_what_the_user_may_pull() {
     let scene = Scene::new();
     scene.login();
-    let archive = busybox(scene.machine.path(), "podman");
-    said(scene.podman().arg("load").arg("--input").arg(archive));
-    said(
-        scene
-            .podman()
-            .args(["push", "localhost/busybox:1", &scene.name("admin/busybox:1")]),
-    );
-    let found = said(
-        scene
-            .podman()
-            .args(["search", "--format", "{{.Name}}", &scene.name("busy")]),
-    );
+    scene.push(&["admin/busybox:1"]);
+    let found = said(&mut scene.search("busy"));
     assert_eq!(found.trim_end(), scene.name("admin/busybox"));
+}
+
+#[test]
+fn a_search_without_a_login_is_refused_unless_everyone_may_pull() {
+    for (settings, open) in [("", false), ("anonymous = \"pull\"", true)] {
+        let scene = Scene::with(settings);
+        scene.login();
+        scene.push(&["admin/busybox:1"]);
+        scene.logout();
+        if open {
+            let found = said(&mut scene.search("busy"));
+            assert_eq!(found.trim_end(), scene.name("admin/busybox"));
+        } else {
+            let told = refused(&mut scene.search("busy"));
+            assert!(told.contains("auth"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_search_shows_nobody_what_they_may_not_pull() {
+    let scene = Scene::new();
+    scene.login();
+    scene.push(&["admin/busybox:1", "team/busybox:1"]);
+    scene.logout();
+    scene
+        .registry
+        .add_user("ann", "battery staple", "team/**", "pull");
+    let mut login = scene.podman();
+    login.args(["login", "--username", "ann", "--password", "battery staple"]);
+    said(login.arg(scene.registry.address()));
+    let found = said(&mut scene.search("busy"));
+    assert_eq!(found.trim_end(), scene.name("team/busybox"));
+}
+
+#[test]
+fn the_tags_of_a_repository_are_searched() {
+    let scene = Scene::new();
+    scene.login();
+    scene.push(&["admin/busybox:2", "admin/busybox:1"]);
+    let mut search = scene.podman();
+    let found = said(search.args(["search", "--list-tags", &scene.name("admin/busybox")]));
+    let tags: Vec<&str> = found
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(tags, ["1", "2"], "{found}");
 }

@@ -1,5 +1,9 @@
 //! What the tests stand on.
 
+pub(crate) mod certificate;
 pub(crate) mod images;
+pub(crate) mod layout;
+pub(crate) mod machine;
 pub(crate) mod programs;
 pub(crate) mod registry;
+pub(crate) mod tap;

@@ -1,5 +1,6 @@
 //! Running programs and reading what they said.
 
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,6 +26,15 @@ pub(crate) fn said(command: &mut Command) -> String {
     let output = output(command);
     assert!(output.status.success(), "{}", told(command, &output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// As [`said`], of a program that reads `stdin`.
+pub(crate) fn said_after(command: &mut Command, stdin: &str) -> String {
+    // What stands in a file can be read by a program that never does, or does late.
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(stdin.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    said(command.stdin(file))
 }
 
 /// Runs a program that must fail and returns its stderr.

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::programs::{ours, said};
+use super::machine::Machine;
+use super::programs::{ours, said, said_after};
 
 /// A running `wharf-registry`, ended when it is dropped.
 pub(crate) struct Registry {
@@ -16,13 +17,31 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts the registry and waits until it answers.
+    /// Starts the registry with its defaults and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Starts the registry with these settings (TOML).
+    pub(crate) fn with(settings: &str) -> Self {
+        Self::run(Command::new(ours("wharf-registry")), "127.0.0.1:0", settings)
+    }
+
+    /// Starts the registry in a machine's network, on this address of its.
+    pub(crate) fn inside(machine: &Machine, address: &str, settings: &str) -> Self {
+        let program = machine.networked(ours("wharf-registry"));
+        Self::run(program, &format!("{address}:0"), settings)
+    }
+
+    fn run(mut program: Command, listen: &str, settings: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let log = fs::File::create(data.path().join("log")).unwrap();
-        let mut server = Command::new(ours("wharf-registry"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        fs::write(data.path().join("config.toml"), settings).unwrap();
+        let mut server = program
+            .args(["serve", "--listen", listen, "--data-dir"])
             .arg(data.path().join("data"))
+            .arg("--config")
+            .arg(data.path().join("config.toml"))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -44,9 +63,30 @@ impl Registry {
         }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// Runs one of the registry's own commands on its folder, with this on stdin, and returns what it said.
+    pub(crate) fn command(&self, arguments: &[&str], stdin: &str) -> String {
+        let mut command = Command::new(ours("wharf-registry"));
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data.path().join("data"));
+        said_after(&mut command, stdin)
+    }
+
+    /// Adds a user who may do what `actions` say where `pattern` matches.
+    pub(crate) fn add_user(&self, name: &str, password: &str, pattern: &str, actions: &str) {
+        self.command(&["user", "add", name, "--password-stdin"], password);
+        self.command(&["grant", name, pattern, actions], "");
+    }
+
+    /// `IP:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The port alone.
+    pub(crate) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
     }
 
     /// The password of the user `admin`, made on this first start.

@@ -1,0 +1,200 @@
+//! containerd's own client, `ctr`, with its daemon.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::certificate::Certificate;
+use crate::support::images::busybox;
+use crate::support::layout::{Layout, layer};
+use crate::support::machine::{ADDRESS, Machine, NAME};
+use crate::support::programs::{refused, said};
+use crate::support::registry::Registry;
+
+/// A machine with containerd, and a registry in its network.
+struct Scene {
+    registry: Registry,
+    machine: Machine,
+    host: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let machine = Machine::start();
+        let registry = Registry::inside(&machine, "127.0.0.1", "");
+        let host = registry.address().to_owned();
+        Self::with_daemon(machine, registry, host)
+    }
+
+    fn with_daemon(machine: Machine, registry: Registry, host: String) -> Self {
+        let scene = Self {
+            registry,
+            machine,
+            host,
+        };
+        let at = |name: &str| scene.machine.folder().join(name);
+        let settings = format!(
+            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = {:?}\n",
+            at("root"),
+            at("state"),
+            at("containerd.sock")
+        );
+        fs::write(at("containerd.toml"), settings).unwrap();
+        let mut containerd = scene.machine.command("containerd");
+        containerd.arg("--config").arg(at("containerd.toml"));
+        scene.machine.daemon(&mut containerd, scene.ctr().arg("version"));
+        scene
+    }
+
+    fn ctr(&self) -> Command {
+        let mut ctr = self.machine.command("ctr");
+        ctr.arg("--address")
+            .arg(self.machine.folder().join("containerd.sock"));
+        ctr
+    }
+
+    /// `ctr NOUN VERB` against the registry, with the administrator's password.
+    fn ask(&self, noun: &str, verb: &str) -> Command {
+        let mut ctr = self.ctr();
+        ctr.args([noun, verb, "--plain-http", "--user", &self.registry.credentials()]);
+        ctr
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("{}/{image}", self.host)
+    }
+
+    /// Puts busybox among containerd's images, under this name.
+    fn import(&self, name: &str) {
+        let archive = busybox(self.machine.folder(), "containerd");
+        let mut import = self.ctr();
+        said(
+            import
+                .args(["images", "import", "--snapshotter=native"])
+                .arg(archive),
+        );
+        said(self.ctr().args(["images", "tag", "busybox:1", name]));
+    }
+
+    fn digest(&self, name: &str) -> String {
+        let listed = said(self.ctr().args(["images", "list", &format!("name=={name}")]));
+        let line = listed.lines().nth(1).unwrap_or_else(|| panic!("{listed}"));
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    }
+
+    fn forget(&self, name: &str) {
+        said(self.ctr().args(["images", "rm", "--sync", name, "busybox:1"]));
+        assert_eq!(said(self.ctr().args(["content", "ls", "--quiet"])), "");
+    }
+}
+
+#[test]
+fn an_image_pushed_and_forgotten_is_pulled_back_the_same() {
+    let scene = Scene::new();
+    let name = scene.name("admin/busybox:1");
+    scene.import(&name);
+    let before = scene.digest(&name);
+    said(scene.ask("images", "push").arg(&name));
+    scene.forget(&name);
+    said(scene.ask("images", "pull").args(["--snapshotter=native", &name]));
+    assert_eq!(scene.digest(&name), before);
+    let told = refused(
+        scene
+            .ctr()
+            .args(["images", "pull", "--plain-http", "--user", "admin:no", &name]),
+    );
+    assert!(told.contains("401"), "{told}");
+}
+
+#[test]
+fn content_of_every_platform_is_fetched_without_being_unpacked() {
+    let scene = Scene::new();
+    let name = scene.name("admin/app:1");
+    let mut layout = Layout::new(&scene.machine.folder().join("layout"));
+    let images = ["amd64", "arm64"]
+        .map(|architecture| layout.image(architecture, &[layer("/hello", architecture.as_bytes())]));
+    let index = layout.index(&images);
+    let from = layout.name(index, "1");
+    let mut skopeo = scene.machine.command("skopeo");
+    said(
+        skopeo
+            .args(["--insecure-policy", "copy", "--all", "--dest-tls-verify=false"])
+            .args(["--dest-creds", &scene.registry.credentials(), &from])
+            .arg(format!("docker://{name}")),
+    );
+    said(scene.ask("content", "fetch").args(["--all-platforms", &name]));
+    let fetched = said(scene.ctr().args(["content", "ls", "--quiet"]));
+    // An index, and of two images each the manifest, the configuration and the layer.
+    assert_eq!(fetched.lines().count(), 7, "{fetched}");
+    said(
+        scene
+            .ask("images", "push")
+            .args([&scene.name("admin/copy:1"), &name]),
+    );
+    let mut inspect = scene.machine.command("skopeo");
+    inspect.args([
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        "--creds",
+        &scene.registry.credentials(),
+    ]);
+    let copied = said(inspect.arg(format!("docker://{}", scene.name("admin/copy:1"))));
+    assert_eq!(
+        crate::support::layout::digest(copied.as_bytes()),
+        scene.digest(&name)
+    );
+}
+
+#[test]
+fn one_object_is_fetched_by_its_digest() {
+    let scene = Scene::new();
+    let name = scene.name("admin/busybox:1");
+    scene.import(&name);
+    let digest = scene.digest(&name);
+    said(scene.ask("images", "push").arg(&name));
+    let manifest = said(scene.ctr().args(["content", "get", &digest]));
+    let mut fetch = scene.ask("content", "fetch-object");
+    let fetched = said(fetch.args([&name, &digest]));
+    assert_eq!(fetched, manifest);
+}
+
+#[test]
+fn a_host_folder_names_the_authority_of_a_registry_over_tls() {
+    let machine = Machine::start();
+    let certificate = Certificate::make(machine.folder(), &[NAME]);
+    let settings = format!(
+        "tls_cert = {:?}\ntls_key = {:?}",
+        certificate.chain, certificate.key
+    );
+    let registry = Registry::inside(&machine, ADDRESS, &settings);
+    let host = format!("{NAME}:{}", registry.port());
+    let scene = Scene::with_daemon(machine, registry, host);
+    let name = scene.name("admin/busybox:1");
+    scene.import(&name);
+    let before = scene.digest(&name);
+    let credentials = scene.registry.credentials();
+    let told = refused(
+        scene
+            .ctr()
+            .args(["images", "push", "--user", &credentials, &name]),
+    );
+    assert!(told.contains("x509"), "{told}");
+    let hosts = scene.machine.folder().join("hosts");
+    fs::create_dir_all(hosts.join(&scene.host)).unwrap();
+    let told_of = format!(
+        "server = \"https://{0}\"\n[host.\"https://{0}\"]\nca = {1:?}\n",
+        scene.host, certificate.authority
+    );
+    fs::write(hosts.join(&scene.host).join("hosts.toml"), told_of).unwrap();
+    let ask = |verb: &str| {
+        let mut ctr = scene.ctr();
+        ctr.args(["images", verb, "--user", &credentials, "--hosts-dir"])
+            .arg(&hosts);
+        ctr
+    };
+    said(ask("push").arg(&name));
+    scene.forget(&name);
+    said(ask("pull").args(["--snapshotter=native", &name]));
+    assert_eq!(scene.digest(&name), before);
+}

@@ -1,0 +1,293 @@
+//! Clients that fetch parts of a blob: lazy pulls, and pulls that go on where they were cut.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::layout::{Layout, digest, layer};
+use crate::support::machine::Machine;
+use crate::support::programs::said;
+use crate::support::registry::Registry;
+use crate::support::tap::{Tap, Way};
+
+/// Bytes that no compressor makes smaller, the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(length).collect()
+}
+
+/// A machine with buildah and podman, which pulls through a tap.
+struct Scene {
+    registry: Registry,
+    tap: Tap,
+    machine: Machine,
+}
+
+impl Scene {
+    /// Files of an image, each incompressible, and how large each is.
+    const FILES: u64 = 40;
+    const FILE_BYTES: usize = 50_000;
+
+    fn new() -> Self {
+        let registry = Registry::start();
+        let scene = Self {
+            tap: Tap::before(registry.address()),
+            registry,
+            machine: Machine::on_our_network(),
+        };
+        let at = |name: &str| scene.machine.folder().join(name);
+        let storage = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n[storage.options]\n\
+             pull_options = {{ enable_partial_images = \"true\" }}\n",
+            at("storage"),
+            at("run")
+        );
+        fs::write(at("storage.conf"), storage).unwrap();
+        let registries = format!(
+            "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
+            scene.tap.address()
+        );
+        fs::write(at("registries.conf"), registries).unwrap();
+        scene
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = self.machine.command(name);
+        command
+            .env(
+                "CONTAINERS_STORAGE_CONF",
+                self.machine.folder().join("storage.conf"),
+            )
+            .env(
+                "CONTAINERS_REGISTRIES_CONF",
+                self.machine.folder().join("registries.conf"),
+            );
+        command
+    }
+
+    /// Pushes an image of 40 files in zstd:chunked, those in `changed` others than usual.
+    fn push(&self, name: &str, changed: &[u64]) {
+        let context = self.machine.folder().join("context");
+        fs::create_dir_all(context.join("d")).unwrap();
+        for file in 0..Self::FILES {
+            let seed = if changed.contains(&file) {
+                1000 + file
+            } else {
+                1 + file
+            };
+            fs::write(
+                context.join(format!("d/{file:02}")),
+                noise(seed, Self::FILE_BYTES),
+            )
+            .unwrap();
+        }
+        fs::write(context.join("Containerfile"), "FROM scratch\nCOPY d /d\n").unwrap();
+        let (root, run) = (self.machine.folder().join("b"), self.machine.folder().join("br"));
+        let buildah = || {
+            let mut buildah = self.program("buildah");
+            buildah
+                .arg("--root")
+                .arg(&root)
+                .arg("--runroot")
+                .arg(&run)
+                .arg("--storage-driver=vfs");
+            buildah
+        };
+        said(buildah().args(["bud", "--quiet", "--tag", "made"]).arg(&context));
+        said(
+            buildah()
+                .args([
+                    "push",
+                    "--quiet",
+                    "--tls-verify=false",
+                    "--compression-format=zstd:chunked",
+                ])
+                .args(["--creds", &self.registry.credentials(), "made"])
+                .arg(format!("docker://{}/{name}", self.registry.address())),
+        );
+    }
+
+    /// Pulls with podman; returns the image's folder as `podman` shows it, mounted.
+    fn pull(&self, name: &str) -> String {
+        let mut pull = self.program("podman");
+        let name = format!("{}/{name}", self.tap.address());
+        pull.args([
+            "--log-level=debug",
+            "pull",
+            "--creds",
+            &self.registry.credentials(),
+            &name,
+        ]);
+        let output = crate::support::programs::output(&mut pull);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        told
+    }
+}
+
+#[test]
+fn podman_pulls_of_a_chunked_image_only_the_files_it_lacks_in_one_request() {
+    let scene = Scene::new();
+    scene.push("admin/app:1", &[]);
+    scene.push("admin/app:2", &[3, 9, 15, 22, 30]);
+    assert!(scene.pull("admin/app:1").contains("Retrieved partial blob"));
+    let before = scene.tap.bytes(Way::Down);
+    let requests = scene.tap.said().len();
+    assert!(scene.pull("admin/app:2").contains("Retrieved partial blob"));
+    let said_now = scene.tap.said();
+    let ranges = said_now
+        .iter()
+        .skip(requests)
+        .find(|line| line.starts_with("Range: bytes=") && line.contains(','))
+        .unwrap_or_else(|| panic!("no request for several ranges: {said_now:#?}"));
+    // Neighbours are joined; five files far apart are not.
+    assert!(ranges.matches(',').count() >= 4, "{ranges}");
+    let heard = scene.tap.heard();
+    assert!(
+        heard.iter().any(|line| line
+            .to_ascii_lowercase()
+            .starts_with("content-type: multipart/byteranges")),
+        "{heard:#?}"
+    );
+    assert!(
+        !heard.iter().any(|line| line.starts_with("HTTP/1.1 307")),
+        "{heard:#?}"
+    );
+    let moved = scene.tap.bytes(Way::Down) - before;
+    let whole = Scene::FILES * Scene::FILE_BYTES as u64;
+    assert!(moved < whole / 3, "{moved} of {whole} bytes");
+}
+
+#[test]
+fn containerd_goes_on_where_its_download_was_cut() {
+    let registry = Registry::start();
+    let tap = Tap::before(registry.address());
+    let machine = Machine::on_our_network();
+    let at = |name: &str| machine.folder().join(name);
+    let mut layout = Layout::new(&at("layout"));
+    let tar = layer("/noise", &noise(7, 8 << 20));
+    let image = layout.image("amd64", &[tar]);
+    let from = layout.name(image, "1");
+    let mut skopeo = machine.command("skopeo");
+    said(
+        skopeo
+            .args([
+                "--insecure-policy",
+                "copy",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+            ])
+            .args([&registry.credentials(), &from])
+            .arg(format!("docker://{}/admin/big:1", registry.address())),
+    );
+    let settings = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = {:?}\n",
+        at("root"),
+        at("state"),
+        at("containerd.sock")
+    );
+    fs::write(at("containerd.toml"), settings).unwrap();
+    let ctr = || {
+        let mut ctr = machine.command("ctr");
+        ctr.arg("--address").arg(at("containerd.sock"));
+        ctr
+    };
+    let mut containerd = machine.command("containerd");
+    containerd.arg("--config").arg(at("containerd.toml"));
+    machine.daemon(&mut containerd, ctr().arg("version"));
+    tap.cut(Way::Down, 4 << 20);
+    let name = format!("{}/admin/big:1", tap.address());
+    let mut fetch = ctr();
+    fetch.args([
+        "content",
+        "fetch",
+        "--plain-http",
+        "--user",
+        &registry.credentials(),
+        &name,
+    ]);
+    said(&mut fetch);
+    assert!(tap.was_cut());
+    let asked = tap.said();
+    assert!(
+        asked.iter().any(|line| line.starts_with("Range: bytes=")
+            && line.ends_with('-')
+            && line != "Range: bytes=0-"),
+        "{asked:#?}"
+    );
+}
+
+#[test]
+fn a_push_that_was_cut_shows_nothing_and_is_repeated_without_what_arrived() {
+    let registry = Registry::start();
+    let tap = Tap::before(registry.address());
+    let home = tempfile::tempdir().unwrap();
+    let mut layout = Layout::new(&home.path().join("layout"));
+    let tars = [
+        layer("/small", &noise(1, 100_000)),
+        layer("/big", &noise(2, 16 << 20)),
+    ];
+    let image = layout.image("amd64", &tars);
+    let from = layout.name(image, "1");
+    let skopeo = |verb: &str| {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.env("HOME", home.path()).env_remove("DOCKER_CONFIG");
+        skopeo.args(["--insecure-policy", verb]);
+        skopeo
+    };
+    let push = |to: &str| {
+        let mut copy = skopeo("copy");
+        copy.args([
+            "--dest-tls-verify=false",
+            "--dest-creds",
+            &registry.credentials(),
+            &from,
+        ]);
+        copy.arg(format!("docker://{to}/admin/cut:1"));
+        copy
+    };
+    tap.cut(Way::Up, 8 << 20);
+    crate::support::programs::refused(&mut push(&tap.address()));
+    assert!(tap.was_cut());
+    let inspect = || {
+        let mut inspect = skopeo("inspect");
+        inspect.args(["--raw", "--tls-verify=false", "--creds", &registry.credentials()]);
+        inspect.arg(format!("docker://{}/admin/cut:1", registry.address()));
+        inspect
+    };
+    let told = crate::support::programs::refused(&mut inspect());
+    assert!(told.contains("unknown"), "{told}");
+    said(&mut push(&tap.address()));
+    let manifest: Value = serde_json::from_str(&said(&mut inspect())).unwrap();
+    let sizes: u64 = manifest["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["size"].as_u64().unwrap())
+        .sum();
+    assert!(
+        tap.bytes(Way::Up) < 2 * sizes,
+        "{} of {sizes}",
+        tap.bytes(Way::Up)
+    );
+    let out = home.path().join("out");
+    let mut pull = skopeo("copy");
+    pull.args(["--src-tls-verify=false", "--src-creds", &registry.credentials()]);
+    said(
+        pull.arg(format!("docker://{}/admin/cut:1", registry.address()))
+            .arg(format!("dir:{}", out.display())),
+    );
+    for layer in manifest["layers"].as_array().unwrap() {
+        let named = layer["digest"].as_str().unwrap();
+        let bytes = fs::read(out.join(named.strip_prefix("sha256:").unwrap())).unwrap();
+        assert_eq!(digest(&bytes), named);
+    }
+}
