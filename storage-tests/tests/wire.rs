@@ -12,10 +12,11 @@ use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_registry::app::App;
 use wharf_registry::blobs::NoJournal;
 use wharf_registry::cli::{Places, Serve};
-use wharf_registry::clock::SystemClock;
+use wharf_registry::clock::{Clock as _, SystemClock};
 use wharf_registry::config::Config;
 use wharf_registry::http;
 use wharf_registry::metadata::{Accounts as _, BlobRows as _, Metadata, Options, SqlMetadata};
+use wharf_registry::metrics::{Metrics, Traffic};
 use wharf_registry::random::SystemRandom;
 
 /// A registry whose bytes are in a bucket, open to all who pull.
@@ -49,7 +50,8 @@ impl Registry {
         let rows: Arc<dyn Metadata> = Arc::clone(&metadata) as _;
         let bucket = s3::start().await;
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let app = App::new(config, rows, bucket.blobs(), clock, random)
+        let metrics = Arc::new(Metrics::new(clock.now()));
+        let app = App::new(config, rows, bucket.blobs(), clock, random, metrics)
             .await
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -59,6 +61,7 @@ impl Registry {
             listener,
             None,
             http::server::Limits::default(),
+            Traffic::default(),
             router,
             std::future::pending(),
         );
