@@ -5,6 +5,7 @@
 
 mod layers;
 mod namespaces;
+mod postgres;
 mod redirects;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 use self::layers::Layers;
 pub use self::namespaces::Namespaces;
+pub use self::postgres::Postgres;
 pub use self::redirects::Redirects;
 pub use self::value::{Anonymous, DatabaseUrl, LogFormat, Network, StorageUrl};
 use crate::cli::{Places, Serve};
@@ -34,6 +36,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the rows are.
     pub database: DatabaseUrl,
+    /// How a PostgreSQL server is used.
+    pub postgres: Postgres,
     /// Where the bytes are.
     pub storage: StorageUrl,
     /// The certificate chain and its key; plain HTTP without.
@@ -181,6 +185,7 @@ impl Config {
             &inside(&folder, "sqlite", "registry.db"),
             value::database,
         );
+        let postgres = Postgres::take_all(layers, database.as_ref());
         let storage = layers.take("storage", &inside(&folder, "file", "storage"), value::storage);
         let tls_cert = layers.take("tls_cert", "", value::optional_path);
         let tls_key = layers.take("tls_key", "", value::optional_path);
@@ -212,6 +217,7 @@ impl Config {
             metrics_listen: metrics_listen?,
             data_dir: data_dir?,
             database: database?,
+            postgres: postgres?,
             storage: storage?,
             tls: tls?.map(|(cert, key)| Tls { cert, key }),
             admin_password_file: admin_password_file?,

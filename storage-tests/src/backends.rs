@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod disk;
 pub mod moto;
 pub mod postgres;
+pub mod proxy;
 pub mod rows;
 pub mod s3;
 pub mod sqlite;

@@ -148,6 +148,7 @@ async fn database(config: &Config) -> Result<SqlMetadata, Error> {
         &config.database,
         Options {
             beside_a_server: true,
+            postgres: config.postgres.clone(),
             ..Options::default()
         },
     )

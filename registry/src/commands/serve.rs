@@ -57,6 +57,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
     let rows = Options {
         cache_bytes: config.limits.cache_bytes,
         lookups: metrics.row_lookups.clone(),
+        postgres: config.postgres.clone(),
         ..Options::default()
     };
     let metadata: Arc<dyn Metadata> = Arc::new(SqlMetadata::open(&config.database, rows).await?);

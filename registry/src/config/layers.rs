@@ -88,6 +88,14 @@ impl Layers {
         }
     }
 
+    /// Warns of settings that were given and taken, but that have no effect beside another one.
+    pub(super) fn warn_unused(&mut self, prefix: &str, why: &str) {
+        let given = self.shown.iter();
+        let given = given.filter(|(key, _, source)| key.starts_with(prefix) && source != "default");
+        self.warnings
+            .extend(given.map(|(key, _, source)| format!("{key} (from {source}) is not used: {why}")));
+    }
+
     /// Joins two settings that are only good together.
     pub(super) fn pair(
         &mut self,

@@ -159,3 +159,20 @@ fn networks_match_by_their_bits() {
     assert!(nets[2].contains("1.2.3.4".parse().unwrap()));
     assert!(value::networks("10.0.0.0/33").is_err());
 }
+
+#[test]
+fn settings_of_postgres_are_a_warning_beside_sqlite() {
+    let file =
+        |database: &str| format!("database = \"{database}\"\n[postgres]\nreaders = 3\nlock_timeout = \"2s\"");
+    let config = load(Some(&file("postgres://a@b/c")), &[], &Serve::default()).unwrap();
+    assert_eq!(config.postgres.readers, 3);
+    assert_eq!(config.postgres.lock_timeout, Duration::from_secs(2));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let config = load(Some(&file("sqlite:/rows.db")), &[], &Serve::default()).unwrap();
+    let warnings = config.warnings.join("\n");
+    assert!(
+        warnings.contains("postgres.readers") && warnings.contains("postgres.lock_timeout"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("postgres.writers"), "{warnings}");
+}

@@ -13,13 +13,14 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::AnyConnection;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqlSafeStr as _, SqlStr};
 
 use super::Error;
-use crate::config::DatabaseUrl;
+use super::db::Db;
+use crate::config::{DatabaseUrl, Postgres};
 
 /// Which database it is, and where.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub(super) enum Dialect {
     /// A file.
     Sqlite(PathBuf),
     /// A server, by its URL.
-    Postgres(String),
+    Postgres(String, Postgres),
 }
 
 /// What a connection is for.
@@ -53,8 +54,10 @@ pub(super) enum Durability {
 pub(super) enum Fault {
     /// Somebody else was faster: the whole transaction may be done again.
     Conflict,
-    /// The connection is gone or was refused.
+    /// The connection is gone or was refused. What had not been committed is undone.
     Disconnected,
+    /// The database is there and cannot do this now: it took too long, or has no room for one more.
+    Busy,
     /// No space.
     Full,
     /// The disk failed.
@@ -71,35 +74,50 @@ const SQLITE_WAY_OUT: &str = "stop the server and restore the file from a backup
      `sqlite3 FILE .recover` may save what is readable of a damaged one";
 const POSTGRES_WAY_OUT: &str = "restore the database from a backup, or name an empty one";
 
-impl From<&DatabaseUrl> for Dialect {
-    fn from(url: &DatabaseUrl) -> Self {
-        match url {
-            DatabaseUrl::Sqlite(path) => Self::Sqlite(path.clone()),
-            DatabaseUrl::Postgres(url) => Self::Postgres(url.clone()),
-        }
-    }
-}
+/// How long a SQLite connection is waited for, and how long opening the file may take.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How much longer than PostgreSQL itself this side waits for a statement's end.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Dialect {
+    /// Speaks to this database.
+    pub(super) fn new(url: &DatabaseUrl, postgres: &Postgres) -> Self {
+        match url {
+            DatabaseUrl::Sqlite(path) => Self::Sqlite(path.clone()),
+            DatabaseUrl::Postgres(url) => Self::Postgres(url.clone(), postgres.clone()),
+        }
+    }
+
     /// Returns whether this process alone serves from the database, so that what it remembers is true until it changes
     /// it.
     pub(super) fn serves_one_process(&self) -> bool {
         matches!(self, Self::Sqlite(_))
     }
 
-    /// Returns how many transactions may write at once.
-    pub(super) fn writers(&self) -> usize {
-        match self {
-            Self::Sqlite(_) => 1,
-            Self::Postgres(_) => 16,
+    /// Returns how many connections there may be for a purpose.
+    pub(super) fn connections(&self, purpose: Purpose) -> usize {
+        match (self, purpose) {
+            (Self::Sqlite(_), Purpose::Read) => 4,
+            // One writer at a time is all that a file takes.
+            (Self::Sqlite(_), Purpose::Write) => 1,
+            (Self::Postgres(_, settings), Purpose::Read) => settings.readers,
+            (Self::Postgres(_, settings), Purpose::Write) => settings.writers,
         }
     }
 
-    /// Returns how many connections may read at once.
-    pub(super) fn readers(&self) -> usize {
+    /// Returns how long a caller waits for a connection while all are in use.
+    pub(super) fn acquire_timeout(&self) -> Duration {
         match self {
-            Self::Sqlite(_) => 4,
-            Self::Postgres(_) => 16,
+            Self::Sqlite(_) => SQLITE_PATIENCE,
+            Self::Postgres(_, settings) => settings.acquire_timeout,
+        }
+    }
+
+    /// Returns how long the database may take to let a connection in.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => SQLITE_PATIENCE,
+            Self::Postgres(_, settings) => settings.connect_timeout,
         }
     }
 
@@ -107,7 +125,7 @@ impl Dialect {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(url) => {
+            Self::Postgres(url, _) => {
                 let after_password = url.rsplit_once('@').map_or(url.as_str(), |(_, rest)| rest);
                 let shown = after_password.split('?').next().unwrap_or_default();
                 format!("PostgreSQL at {}", shown.trim_start_matches("postgres://"))
@@ -133,7 +151,7 @@ impl Dialect {
                 ("{text}", "TEXT"),
                 ("{bytes}", "BLOB"),
             ],
-            Self::Postgres(_) => [
+            Self::Postgres(..) => [
                 // Not FOR UPDATE: that would make every insert wait that names the row as its parent.
                 ("{for update}", "FOR NO KEY UPDATE"),
                 ("{for share}", "FOR SHARE"),
@@ -157,35 +175,26 @@ impl Dialect {
     }
 
     /// Opens one connection.
-    pub(super) async fn connect(&self, purpose: Purpose) -> Result<AnyConnection, sqlx::Error> {
-        let url = match self {
-            Self::Sqlite(path) => sqlite_url(path)?,
-            Self::Postgres(url) => url.clone(),
+    pub(super) async fn connect(&self, purpose: Purpose) -> Result<Db, sqlx::Error> {
+        let (url, set_up, patience) = match self {
+            Self::Sqlite(path) => (sqlite_url(path)?, Cow::Borrowed(sqlite_set_up(purpose)), None),
+            Self::Postgres(url, settings) => {
+                let set_up = postgres_set_up(settings, purpose);
+                let patience = settings.statement_timeout + GRACE;
+                (url.clone(), Cow::Owned(set_up), Some(patience))
+            }
         };
         let options: AnyConnectOptions = url.parse()?;
         let mut connection = options.disable_statement_logging().connect().await?;
-        let set_up = match (self, purpose) {
-            // A reader never writes: the pragma makes a mistake an error. The busy time-out is for commands beside
-            // the server, which write for milliseconds.
-            (Self::Sqlite(_), Purpose::Read) => "PRAGMA busy_timeout = 10000; PRAGMA query_only = 1;",
-            (Self::Sqlite(_), Purpose::Write) => {
-                "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                 PRAGMA foreign_keys = 1; PRAGMA journal_size_limit = 67108864;"
-            }
-            (Self::Postgres(_), _) => {
-                "SET application_name = 'wharf-registry'; SET client_min_messages = 'warning';
-                 SET default_transaction_isolation = 'read committed';
-                 SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '60s'"
-            }
-        };
-        connection.execute(sqlx::raw_sql(set_up)).await?;
-        Ok(connection)
+        // Safe: numbers alone are put into it.
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(set_up))).await?;
+        Ok(Db::new(connection, patience))
     }
 
     /// Begins a write transaction. `set` is what the connection's transactions were last set to.
     pub(super) async fn begin(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Db,
         durability: Durability,
         set: &mut Durability,
     ) -> Result<(), sqlx::Error> {
@@ -204,7 +213,7 @@ impl Dialect {
                 sqlx::query("BEGIN IMMEDIATE").execute(connection).await?;
             }
             // Always durable: PostgreSQL flushes many transactions at once.
-            Self::Postgres(_) => {
+            Self::Postgres(..) => {
                 connection.execute(sqlx::raw_sql("BEGIN")).await?;
             }
         }
@@ -212,10 +221,10 @@ impl Dialect {
     }
 
     /// Lets one transaction at a time pass this point with this word, until it ends.
-    pub(super) async fn lock(&self, connection: &mut AnyConnection, word: &str) -> Result<(), sqlx::Error> {
+    pub(super) async fn lock(&self, connection: &mut Db, word: &str) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(_) => {}
-            Self::Postgres(_) => {
+            Self::Postgres(..) => {
                 sqlx::query("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))")
                     .bind(word)
                     .execute(connection)
@@ -225,11 +234,23 @@ impl Dialect {
         Ok(())
     }
 
+    /// Lets the transaction that has begun take and wait for as long as it needs, as far as the server is concerned.
+    pub(super) async fn lift_time_outs(&self, connection: &mut Db) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(..) => {
+                let unlimited = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+                connection.execute(sqlx::raw_sql(unlimited)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether the database holds any table, other than those of the system.
-    pub(super) async fn has_tables(&self, connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    pub(super) async fn has_tables(&self, connection: &mut Db) -> Result<bool, sqlx::Error> {
         let query = match self {
             Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
-            Self::Postgres(_) => "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()",
+            Self::Postgres(..) => "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()",
         };
         let tables: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
         Ok(tables > 0)
@@ -238,7 +259,7 @@ impl Dialect {
     /// Runs the statements of a migration, in the transaction that is open.
     pub(super) async fn migrate(
         &self,
-        connection: &mut AnyConnection,
+        connection: &mut Db,
         statements: &'static str,
     ) -> Result<(), sqlx::Error> {
         connection
@@ -248,14 +269,10 @@ impl Dialect {
     }
 
     /// Returns whether a table of this name exists.
-    pub(super) async fn has_table(
-        &self,
-        connection: &mut AnyConnection,
-        table: &str,
-    ) -> Result<bool, sqlx::Error> {
+    pub(super) async fn has_table(&self, connection: &mut Db, table: &str) -> Result<bool, sqlx::Error> {
         let query = match self {
             Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1",
-            Self::Postgres(_) => {
+            Self::Postgres(..) => {
                 "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
             }
         };
@@ -273,9 +290,10 @@ impl Dialect {
                 let code = error.code().unwrap_or_default();
                 match self {
                     Self::Sqlite(_) => sqlite_fault(&code),
-                    Self::Postgres(_) => postgres_fault(&code),
+                    Self::Postgres(..) => postgres_fault(&code),
                 }
             }
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Fault::Busy,
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -290,7 +308,7 @@ impl Dialect {
     pub(super) fn error(&self, doing: &'static str, source: sqlx::Error) -> Error {
         let detail = || Arc::from(describe(&source));
         match self.fault(&source) {
-            Fault::Conflict | Fault::Disconnected => Error::Unavailable(detail()),
+            Fault::Conflict | Fault::Disconnected | Fault::Busy => Error::Unavailable(detail()),
             Fault::Full => Error::Full(detail()),
             Fault::Corrupt => Error::Corrupt {
                 database: self.name(),
@@ -300,7 +318,12 @@ impl Dialect {
             Fault::Unwritable => Error::Open {
                 database: self.name(),
                 detail: detail(),
-                way_out: "the folder and the file must be writable for the server's user",
+                way_out: match self {
+                    Self::Sqlite(_) => "the folder and the file must be writable for the server's user",
+                    Self::Postgres(..) => {
+                        "the database must exist, and its user must be let in and own it: see the setting `database`"
+                    }
+                },
             },
             Fault::Disk | Fault::Other => Error::Io {
                 doing,
@@ -313,8 +336,15 @@ impl Dialect {
     pub(super) fn way_out(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => SQLITE_WAY_OUT,
-            Self::Postgres(_) => POSTGRES_WAY_OUT,
+            Self::Postgres(..) => POSTGRES_WAY_OUT,
         }
+    }
+
+    /// Returns whether a commit that failed with this error may have happened all the same: where the database itself
+    /// did not refuse it. A server that ends a connection says so whatever became of the commit.
+    pub(super) fn may_have_committed(&self, error: &sqlx::Error) -> bool {
+        let refused = matches!(error, sqlx::Error::Database(_)) && self.fault(error) != Fault::Disconnected;
+        !refused && !self.serves_one_process()
     }
 
     /// Makes the file of a new database, readable by its owner alone, since it will hold keys.
@@ -328,7 +358,7 @@ impl Dialect {
                 .mode(0o600)
                 .open(path)
                 .map(drop),
-            Self::Postgres(_) => Ok(()),
+            Self::Postgres(..) => Ok(()),
         }
     }
 }
@@ -353,17 +383,57 @@ fn sqlite_fault(code: &str) -> Fault {
     }
 }
 
-/// PostgreSQL's classes of SQLSTATE.
+/// PostgreSQL's SQLSTATEs.
+///
+/// A server whose disk fails (58030) stops and starts by itself, and what was committed is in its log: so, other than
+/// with a file of our own, nothing is unknown after it.
 fn postgres_fault(code: &str) -> Fault {
     match code {
-        "40001" | "40P01" | "55P03" => Fault::Conflict,
+        // Serialization failures, deadlocks, locks waited for too long, and a table that a newer replica's migration
+        // has changed since a statement on it was prepared.
+        "40001" | "40P01" | "55P03" | "0A000" => Fault::Conflict,
         "53100" => Fault::Full,
-        "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Fault::Disconnected,
-        code if code.starts_with("08") || code.starts_with("53") => Fault::Disconnected,
-        "58030" => Fault::Disk,
-        code if code.starts_with("XX00") => Fault::Corrupt,
+        // Ended by an operator, a crash or a time-out; and a server that only reads, after a fail-over.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" => Fault::Disconnected,
+        "57014" | "58030" => Fault::Busy,
+        "XX001" | "XX002" => Fault::Corrupt,
+        // No such database, no right to it.
+        "3D000" | "42501" => Fault::Unwritable,
+        code if code.starts_with("08") => Fault::Disconnected,
+        code if code.starts_with("53") => Fault::Busy,
+        code if code.starts_with("28") => Fault::Unwritable,
         _ => Fault::Other,
     }
+}
+
+fn sqlite_set_up(purpose: Purpose) -> &'static str {
+    match purpose {
+        // A reader never writes: the pragma makes a mistake an error. The busy time-out is for commands beside the
+        // server, which write for milliseconds.
+        Purpose::Read => "PRAGMA busy_timeout = 10000; PRAGMA query_only = 1;",
+        Purpose::Write => {
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = 1; PRAGMA journal_size_limit = 67108864;"
+        }
+    }
+}
+
+/// The time-outs are the server's, which knows what it is doing for whom: it ends a statement or a transaction and
+/// frees its rows also when this side is gone. Keepalives have no effect over a Unix socket.
+fn postgres_set_up(settings: &Postgres, purpose: Purpose) -> String {
+    let keepalive = settings.keepalive.as_secs();
+    format!(
+        "SET application_name = 'wharf-registry'; SET client_min_messages = 'warning';
+         SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = {read_only};
+         SET statement_timeout = {statement}; SET lock_timeout = {lock};
+         SET idle_in_transaction_session_timeout = {idle};
+         SET tcp_keepalives_idle = {keepalive}; SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = 3",
+        read_only = purpose == Purpose::Read,
+        statement = settings.statement_timeout.as_millis(),
+        lock = settings.lock_timeout.as_millis(),
+        idle = settings.idle_transaction_timeout.as_millis(),
+        interval = keepalive.div_ceil(3),
+    )
 }
 
 /// Writes the path into a URL, each byte that could be misread as `%` and two digits.

@@ -25,6 +25,7 @@ mod access;
 mod accounts;
 mod blobs;
 mod collection;
+mod db;
 mod dialect;
 mod error;
 mod jobs;

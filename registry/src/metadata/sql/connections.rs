@@ -1,24 +1,20 @@
 //! Connections that are kept open and lent out one at a time.
 //!
 //! sqlx's own pool asks the database whether it is still there each time a connection comes back, which costs as much
-//! as the query before it. A file does not go away; a server is asked after a connection has rested for a second.
+//! as the query before it. A file does not go away; a server is asked after a connection has rested for a second, and
+//! whenever another connection to it has ended since: then it was restarted, and all of them are dead.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::AnyConnection;
-use sqlx::Connection as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::metadata::Error;
-use crate::metadata::dialect::{Dialect, Durability, Purpose};
+use crate::metadata::db::Db;
+use crate::metadata::dialect::{Dialect, Durability, Fault, Purpose};
 
-/// How long a caller waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a database may take to let a connection in.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how long a resting connection to a server is asked whether it still lives.
 const RESTED: Duration = Duration::from_secs(1);
 
@@ -26,12 +22,20 @@ const RESTED: Duration = Duration::from_secs(1);
 pub(super) struct Connections {
     dialect: Arc<Dialect>,
     purpose: Purpose,
-    resting: Arc<Mutex<Vec<Resting>>>,
+    shelf: Arc<Mutex<Shelf>>,
     permits: Arc<Semaphore>,
 }
 
+/// The connections that nobody uses.
+#[derive(Default)]
+struct Shelf {
+    resting: Vec<Resting>,
+    /// When a connection was found dead. What has rested since before then may be dead too.
+    doubted: Option<Instant>,
+}
+
 struct Resting {
-    connection: AnyConnection,
+    connection: Db,
     durability: Durability,
     since: Instant,
 }
@@ -39,31 +43,35 @@ struct Resting {
 /// A connection that somebody uses. Dropped, it is closed: whoever knows that nothing is under way in it any more
 /// gives it back with [`give_back`](Self::give_back) or [`done`](Self::done).
 pub(super) struct Lent {
-    connection: AnyConnection,
+    connection: Db,
     dialect: Arc<Dialect>,
     /// How durable its transactions are at present.
     pub(super) durability: Durability,
-    resting: Arc<Mutex<Vec<Resting>>>,
+    shelf: Arc<Mutex<Shelf>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
-    /// Makes room for `count` connections; each is opened when it is first needed.
-    pub(super) fn new(dialect: Arc<Dialect>, purpose: Purpose, count: usize) -> Self {
+    /// Makes room for as many connections as the database takes; each is opened when it is first needed.
+    pub(super) fn new(dialect: Arc<Dialect>, purpose: Purpose) -> Self {
+        let count = dialect.connections(purpose);
         Self {
             dialect,
             purpose,
-            resting: Arc::new(Mutex::new(Vec::with_capacity(count))),
+            shelf: Arc::default(),
             permits: Arc::new(Semaphore::new(count)),
         }
     }
 
     /// Lends a connection, after waiting for one if all are lent.
     pub(super) async fn lend(&self) -> Result<Lent, Error> {
-        let permit = timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned())
-            .await
-            .map_err(|_elapsed| unavailable("every connection is in use"))?
-            .map_err(|_closed| unavailable("the server is stopping"))?;
+        let permit = timeout(
+            self.dialect.acquire_timeout(),
+            Arc::clone(&self.permits).acquire_owned(),
+        )
+        .await
+        .map_err(|_elapsed| unavailable("every connection is in use"))?
+        .map_err(|_closed| unavailable("the server is stopping"))?;
         let (connection, durability) = match self.rested().await {
             Some(resting) => (resting.connection, resting.durability),
             None => (self.open().await?, Durability::Full),
@@ -72,28 +80,34 @@ impl Connections {
             connection,
             dialect: Arc::clone(&self.dialect),
             durability,
-            resting: Arc::clone(&self.resting),
+            shelf: Arc::clone(&self.shelf),
             _permit: permit,
         })
     }
 
-    async fn open(&self) -> Result<AnyConnection, Error> {
-        timeout(CONNECT_TIMEOUT, self.dialect.connect(self.purpose))
+    async fn open(&self) -> Result<Db, Error> {
+        timeout(self.dialect.connect_timeout(), self.dialect.connect(self.purpose))
             .await
-            .map_err(|_elapsed| unavailable("it did not let a connection in within 10 seconds"))?
+            .map_err(|_elapsed| unavailable("it did not let a connection in in time"))?
             .map_err(|error| self.dialect.error("connecting to the database", error))
     }
 
     async fn rested(&self) -> Option<Resting> {
         loop {
-            let mut resting = lock(&self.resting).pop()?;
-            if self.dialect.serves_one_process() || resting.since.elapsed() < RESTED {
+            let (mut resting, doubted) = {
+                let mut shelf = lock(&self.shelf);
+                (shelf.resting.pop()?, shelf.doubted)
+            };
+            let fresh =
+                resting.since.elapsed() < RESTED && doubted.is_none_or(|doubted| doubted < resting.since);
+            if fresh || self.dialect.serves_one_process() {
                 return Some(resting);
             }
-            match timeout(CONNECT_TIMEOUT, resting.connection.ping()).await {
+            match timeout(self.dialect.connect_timeout(), resting.connection.ping()).await {
                 Ok(Ok(())) => return Some(resting),
                 Ok(Err(_)) | Err(_) => {
-                    tracing::debug!("a connection to the database has ended, opening another")
+                    lock(&self.shelf).doubted = Some(Instant::now());
+                    tracing::debug!("a connection to the database has ended, opening another");
                 }
             }
         }
@@ -101,36 +115,29 @@ impl Connections {
 
     /// Refuses to lend from now on, waits for what is lent, and ends every connection.
     pub(super) async fn close(&self) {
-        let all = u32::try_from(self.count()).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.dialect.connections(self.purpose)).unwrap_or(u32::MAX);
         // An error says that it was closed before.
         let lent = self.permits.acquire_many(all).await;
         self.permits.close();
         drop(lent);
-        let resting = std::mem::take(&mut *lock(&self.resting));
+        let resting = std::mem::take(&mut lock(&self.shelf).resting);
         for resting in resting {
             if let Err(error) = resting.connection.close().await {
                 tracing::warn!(%error, "closing a connection to the database failed");
             }
         }
     }
-
-    fn count(&self) -> usize {
-        match self.purpose {
-            Purpose::Read => self.dialect.readers(),
-            Purpose::Write => self.dialect.writers(),
-        }
-    }
 }
 
 impl Lent {
     /// Returns the connection itself.
-    pub(super) fn db(&mut self) -> &mut AnyConnection {
+    pub(super) fn db(&mut self) -> &mut Db {
         &mut self.connection
     }
 
     /// Lets the next one use the connection.
     pub(super) fn give_back(self) {
-        lock(&self.resting).push(Resting {
+        lock(&self.shelf).resting.push(Resting {
             connection: self.connection,
             durability: self.durability,
             since: Instant::now(),
@@ -144,14 +151,25 @@ impl Lent {
                 self.give_back();
                 Ok(value)
             }
-            Err(error) => Err(self.dialect.error(doing, error)),
+            Err(error) => {
+                let dialect = Arc::clone(&self.dialect);
+                self.fail(&error);
+                Err(dialect.error(doing, error))
+            }
+        }
+    }
+
+    /// Closes the connection after an error. If it was dead, the others are asked before they are used again.
+    pub(super) fn fail(self, error: &sqlx::Error) {
+        if self.dialect.fault(error) == Fault::Disconnected {
+            lock(&self.shelf).doubted = Some(Instant::now());
         }
     }
 }
 
-fn lock(resting: &Mutex<Vec<Resting>>) -> std::sync::MutexGuard<'_, Vec<Resting>> {
+fn lock(shelf: &Mutex<Shelf>) -> std::sync::MutexGuard<'_, Shelf> {
     // A panic cannot leave a vector of connections half pushed.
-    resting.lock().unwrap_or_else(PoisonError::into_inner)
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unavailable(why: &'static str) -> Error {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::AnyConnection;
 
 use super::SqlMetadata;
 use super::accounts::{UserColumns, user};
 use super::row::time;
 use super::transaction::{Failure, Transaction};
 use crate::clock::Timestamp;
+use crate::metadata::db::Db;
 use crate::metadata::dialect::Durability;
 use crate::metadata::{Answer, Error, NewRefreshToken, SigningKey, TokenRows, User};
 
@@ -123,7 +123,7 @@ impl TokenRows for SqlMetadata {
     }
 }
 
-async fn current_keys(db: &mut AnyConnection, now: Timestamp) -> Result<Vec<SigningKey>, sqlx::Error> {
+async fn current_keys(db: &mut Db, now: Timestamp) -> Result<Vec<SigningKey>, sqlx::Error> {
     let rows: Vec<KeyColumns> = sqlx::query_as(
         "SELECT id, algorithm, private, created_ms, expires_ms FROM signing_keys
          WHERE expires_ms > $1 ORDER BY created_ms DESC, id",
@@ -182,7 +182,7 @@ async fn add_refresh_token(transaction: &mut Transaction, token: &NewRefreshToke
 
 /// Finds a token that is alive: when it dies, and whose it is.
 async fn live_token(
-    db: &mut AnyConnection,
+    db: &mut Db,
     hash: &[u8],
     now: Timestamp,
 ) -> Result<Option<(i64, UserColumns)>, sqlx::Error> {

@@ -43,7 +43,7 @@ use self::epochs::Epochs;
 use self::row::Damaged;
 use super::dialect::{Dialect, Purpose};
 use super::{Answer, Error, Metadata, StoredManifest};
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Postgres};
 use crate::metrics::{Counters, Lookup};
 
 /// How the rows are used.
@@ -56,6 +56,8 @@ pub struct Options {
     /// Whether this process is a command that may run beside a server on the same file: the server then sees within a
     /// second what it changed.
     pub beside_a_server: bool,
+    /// How a PostgreSQL server is used.
+    pub postgres: Postgres,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             cache_bytes: 16 << 20,
             lookups: Counters::default(),
             beside_a_server: false,
+            postgres: Postgres::default(),
         }
     }
 }
@@ -103,17 +106,17 @@ impl SqlMetadata {
     /// [`Error::Open`], [`Error::Newer`], [`Error::Corrupt`] and [`Error::Unavailable`], each saying what to do.
     pub async fn open(url: &DatabaseUrl, options: Options) -> Result<Self, Error> {
         sqlx::any::install_default_drivers();
-        let dialect = Arc::new(Dialect::from(url));
+        let dialect = Arc::new(Dialect::new(url, &options.postgres));
         dialect.create().map_err(|error| Error::Open {
             database: dialect.name(),
             detail: Arc::from(error.to_string()),
             way_out: "its folder must exist and be writable for the server's user",
         })?;
-        let connections = |purpose, count| Connections::new(Arc::clone(&dialect), purpose, count);
-        let writers = connections(Purpose::Write, dialect.writers());
+        let connections = |purpose| Connections::new(Arc::clone(&dialect), purpose);
+        let writers = connections(Purpose::Write);
         schema::bring_up_to_date(&dialect, &writers).await?;
         let database = Database {
-            readers: connections(Purpose::Read, dialect.readers()),
+            readers: connections(Purpose::Read),
             writers,
             cache: Cache::new(options.cache_bytes, options.lookups.clone()),
             epochs: Epochs::default(),

@@ -1,9 +1,8 @@
 //! The tables' versions: migrations forward, and what is refused.
 
-use sqlx::AnyConnection;
-
 use super::connections::Connections;
 use crate::metadata::Error;
+use crate::metadata::db::Db;
 use crate::metadata::dialect::{Dialect, Durability};
 
 /// The migrations, the first one's number being 1. One that has been released is never changed.
@@ -46,12 +45,15 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-async fn migrate(dialect: &Dialect, db: &mut AnyConnection) -> Result<(), Failure> {
+async fn migrate(dialect: &Dialect, db: &mut Db) -> Result<(), Failure> {
     if version(dialect, db).await? == known() {
         return Ok(());
     }
+    // A large database takes its time, and so do those who wait for it.
+    let patience = db.wait(None);
     let mut durability = Durability::Full;
     dialect.begin(db, Durability::Full, &mut durability).await?;
+    dialect.lift_time_outs(db).await?;
     dialect.lock(db, VERSION_TABLE).await?;
     // Again, now that nobody else can change it.
     let found = version(dialect, db).await?;
@@ -74,6 +76,7 @@ async fn migrate(dialect: &Dialect, db: &mut AnyConnection) -> Result<(), Failur
         .execute(&mut *db)
         .await?;
     sqlx::query("COMMIT").execute(&mut *db).await?;
+    db.wait(patience);
     Ok(())
 }
 
@@ -82,7 +85,7 @@ fn known() -> i64 {
 }
 
 /// Returns the version of the tables, 0 in an empty database.
-async fn version(dialect: &Dialect, db: &mut AnyConnection) -> Result<i64, Failure> {
+async fn version(dialect: &Dialect, db: &mut Db) -> Result<i64, Failure> {
     let corrupt = |detail: &str| {
         Failure::Refused(Error::Corrupt {
             database: dialect.name(),

@@ -1,20 +1,34 @@
 //! The one way to write.
+//!
+//! A transaction that failed is undone by the database, and done again if that can help:
+//!
+//! - it lost against another one (a serialization failure, a deadlock, a lock waited for too long): again after a
+//!   moment, ten times and half a minute at most;
+//! - its connection ended before it was to be committed: once more over another connection, since the server may just
+//!   have been restarted;
+//! - its connection ended **while it was committed**: never. It may have happened, and a second one would then be
+//!   refused by what the first one did (an upload session that has ended, a tag that has moved), so that the caller
+//!   would be told that nothing was done and might remove what is there now. The answer is [`Error::Unavailable`],
+//!   which promises nothing; whoever repeats the request finds what became of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::AnyConnection;
-use sqlx::SqlStr;
+use sqlx::{Executor as _, SqlStr};
+use tokio::time::Instant;
 
 use super::Database;
 use super::connections::Lent;
 use super::row::Damaged;
 use crate::metadata::Error;
-use crate::metadata::dialect::{Dialect, Durability, Fault};
+use crate::metadata::db::Db;
+use crate::metadata::dialect::{Dialect, Durability, Fault, describe};
 
 /// How often a transaction that lost against another is done again.
 const ATTEMPTS: u32 = 10;
+/// Until how long after its first beginning it is.
+const CONTENDS_FOR: Duration = Duration::from_secs(30);
 
 /// A write transaction that is open.
 pub(super) struct Transaction {
@@ -33,6 +47,8 @@ pub(super) enum Failure {
     Database(sqlx::Error),
     /// A row holds what nobody can have written.
     Damaged(Damaged),
+    /// The connection ended while the transaction was committed: it happened, or it did not.
+    Unsure(sqlx::Error),
     /// Another transaction was in between: all must be done again.
     Again,
 }
@@ -57,7 +73,7 @@ impl From<Damaged> for Failure {
 
 impl Transaction {
     /// Returns the connection that the transaction is open in.
-    pub(super) fn db(&mut self) -> &mut AnyConnection {
+    pub(super) fn db(&mut self) -> &mut Db {
         self.lent.db()
     }
 
@@ -108,6 +124,7 @@ impl Database {
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, Failure>> + Send + Sync,
     {
+        let begun = Instant::now();
         let mut attempt = 1;
         loop {
             if let Some(why) = self.stopped.get() {
@@ -120,30 +137,31 @@ impl Database {
             let error = match failure {
                 Failure::Refused(error) => return Err(error),
                 Failure::Damaged(damaged) => return Err(self.damaged(damaged)),
-                Failure::Again => {
-                    attempt += 1;
-                    if attempt > ATTEMPTS {
-                        return Err(Error::Unavailable(Arc::from(
-                            "others change the same rows all the time",
-                        )));
-                    }
-                    continue;
-                }
-                Failure::Database(error) => error,
+                Failure::Unsure(error) => return Err(unsure(&error)),
+                Failure::Again => None,
+                Failure::Database(error) => Some(error),
             };
-            match self.dialect.fault(&error) {
-                Fault::Conflict if attempt < ATTEMPTS => {
+            let again = attempt < ATTEMPTS && begun.elapsed() < CONTENDS_FOR;
+            match (error.as_ref().map(|error| self.dialect.fault(error)), error) {
+                (None | Some(Fault::Conflict), _) if again => {
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt))).await;
-                    attempt += 1;
                 }
-                Fault::Disk => {
-                    let why: Arc<str> = Arc::from(crate::metadata::dialect::describe(&error));
-                    tracing::error!(%error, database = self.dialect.name(), "the disk failed: writing stops");
-                    return Err(Error::WritesStopped(Arc::clone(self.stopped.get_or_init(|| why))));
+                (Some(Fault::Disconnected), _) if attempt == 1 => {}
+                (Some(Fault::Disk), Some(error)) => return Err(self.stop_writing(&error)),
+                (_, Some(error)) => return Err(self.dialect.error(doing, error)),
+                (_, None) => {
+                    let why = "others change the same rows all the time";
+                    return Err(Error::Unavailable(Arc::from(why)));
                 }
-                _ => return Err(self.dialect.error(doing, error)),
             }
+            attempt += 1;
         }
+    }
+
+    fn stop_writing(&self, error: &sqlx::Error) -> Error {
+        tracing::error!(%error, database = self.dialect.name(), "the disk failed: writing stops");
+        let why = self.stopped.get_or_init(|| Arc::from(describe(error)));
+        Error::WritesStopped(Arc::clone(why))
     }
 
     async fn attempt<T, F>(&self, durability: Durability, work: &F) -> Result<T, Failure>
@@ -152,7 +170,10 @@ impl Database {
     {
         let mut lent = self.writers.lend().await?;
         let mut set = lent.durability;
-        self.dialect.begin(lent.db(), durability, &mut set).await?;
+        if let Err(error) = self.dialect.begin(lent.db(), durability, &mut set).await {
+            lent.fail(&error);
+            return Err(Failure::Database(error));
+        }
         lent.durability = set;
         let mut transaction = Transaction {
             lent,
@@ -172,16 +193,16 @@ impl Database {
         if transaction.rights_changed {
             self.epochs.expire();
         }
-        let undone = match &result {
-            Ok(_) => true,
+        // A connection that failed is closed: that undoes what was open, and another does not know of its troubles.
+        match &result {
+            Ok(_) => transaction.lent.give_back(),
             Err(Failure::Refused(_) | Failure::Damaged(_) | Failure::Again) => {
-                sqlx::query("ROLLBACK").execute(transaction.db()).await.is_ok()
+                match sqlx::query("ROLLBACK").execute(transaction.db()).await {
+                    Ok(_) => transaction.lent.give_back(),
+                    Err(error) => transaction.lent.fail(&error),
+                }
             }
-            // The connection is closed: that undoes it, and another one does not know of its troubles.
-            Err(Failure::Database(_)) => false,
-        };
-        if undone {
-            transaction.lent.give_back();
+            Err(Failure::Database(error) | Failure::Unsure(error)) => transaction.lent.fail(error),
         }
         result
     }
@@ -192,7 +213,17 @@ impl Database {
                 .execute(transaction.db())
                 .await?;
         }
-        sqlx::query("COMMIT").execute(transaction.db()).await?;
-        Ok(())
+        match transaction.db().execute(sqlx::raw_sql("COMMIT")).await {
+            Ok(_) => Ok(()),
+            Err(error) if self.dialect.may_have_committed(&error) => Err(Failure::Unsure(error)),
+            Err(error) => Err(Failure::Database(error)),
+        }
     }
+}
+
+fn unsure(error: &sqlx::Error) -> Error {
+    Error::Unavailable(Arc::from(format!(
+        "the connection ended while a change was committed, which may or may not have happened: {}",
+        describe(error)
+    )))
 }

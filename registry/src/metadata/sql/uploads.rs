@@ -22,7 +22,9 @@ impl Database {
             .collect::<Result<_, Failure>>()
             .map_err(|failure| match failure {
                 Failure::Damaged(damaged) => self.damaged(damaged),
-                Failure::Database(error) => self.dialect.error("reading upload sessions", error),
+                Failure::Database(error) | Failure::Unsure(error) => {
+                    self.dialect.error("reading upload sessions", error)
+                }
                 Failure::Refused(error) => error,
                 Failure::Again => Error::Unavailable(Arc::from("the session changed while it was read")),
             })
