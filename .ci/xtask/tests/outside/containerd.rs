@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::support::bucket::Bucket;
 use crate::support::certificate::Certificate;
 use crate::support::images::busybox;
 use crate::support::layout::{Layout, layer};
@@ -197,4 +198,22 @@ fn a_host_folder_names_the_authority_of_a_registry_over_tls() {
     scene.forget(&name);
     said(ask("pull").args(["--snapshotter=native", &name]));
     assert_eq!(scene.digest(&name), before);
+}
+
+#[test]
+fn content_that_is_in_a_bucket_comes_from_there() {
+    let machine = Machine::start();
+    let bucket = Bucket::inside(&machine);
+    let registry = Registry::inside_over(&machine, &bucket);
+    let host = registry.address().to_owned();
+    let scene = Scene::with_daemon(machine, registry, host);
+    let name = scene.name("admin/busybox:1");
+    scene.import(&name);
+    let before = scene.digest(&name);
+    said(scene.ask("images", "push").arg(&name));
+    scene.forget(&name);
+    said(scene.ask("images", "pull").args(["--snapshotter=native", &name]));
+    assert_eq!(scene.digest(&name), before);
+    // A configuration and two layers.
+    assert_eq!(bucket.signed_reads(), 3);
 }

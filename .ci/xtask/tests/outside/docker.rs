@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::bucket::Bucket;
 use crate::support::certificate::Certificate;
 use crate::support::images::busybox;
 use crate::support::layout::{Layout, digest, layer};
@@ -358,6 +359,25 @@ fn a_registry_whose_authority_certs_d_names_is_trusted_and_no_other() {
     said(scene.docker().args(["push", &name]));
     said(scene.docker().args(["rmi", &name]));
     said(scene.docker().args(["pull", &name]));
+}
+
+#[test]
+fn layers_that_are_in_a_bucket_come_from_there() {
+    let machine = Machine::start();
+    let bucket = Bucket::inside(&machine);
+    let registry = Registry::inside_over(&machine, &bucket);
+    let host = registry.address().to_owned();
+    let scene = Scene::with_engine(machine, registry, host);
+    scene.login();
+    let name = scene.name("admin/busybox:1");
+    scene.load(&name);
+    let before = scene.id(&name);
+    said(scene.docker().args(["push", &name]));
+    said(scene.docker().args(["rmi", &name]));
+    said(scene.docker().args(["pull", &name]));
+    assert_eq!(scene.id(&name), before);
+    // A configuration and two layers.
+    assert_eq!(bucket.signed_reads(), 3);
 }
 
 /// Tells the engine of an authority, in the machine's own `/etc`.

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::bucket::Bucket;
 use crate::support::layout::{Layout, digest, layer};
 use crate::support::machine::Machine;
-use crate::support::programs::said;
+use crate::support::programs::{output, refused, said};
 use crate::support::registry::Registry;
 use crate::support::tap::{Tap, Way};
 
@@ -23,6 +24,17 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     words.flatten().take(length).collect()
 }
 
+/// Says whether a line of a request asks for several ranges.
+fn several(line: &str) -> bool {
+    line.starts_with("Range: bytes=") && line.contains(',')
+}
+
+/// Says whether a line of an answer tells that several ranges follow.
+fn multipart(line: &str) -> bool {
+    line.to_ascii_lowercase()
+        .starts_with("content-type: multipart/byteranges")
+}
+
 /// A machine with buildah and podman, which pulls through a tap.
 struct Scene {
     registry: Registry,
@@ -35,8 +47,7 @@ impl Scene {
     const FILES: u64 = 40;
     const FILE_BYTES: usize = 50_000;
 
-    fn new() -> Self {
-        let registry = Registry::start();
+    fn of(registry: Registry) -> Self {
         let scene = Self {
             tap: Tap::before(registry.address()),
             registry,
@@ -114,7 +125,7 @@ impl Scene {
         );
     }
 
-    /// Pulls with podman; returns the image's folder as `podman` shows it, mounted.
+    /// Pulls with podman and returns what it logged.
     fn pull(&self, name: &str) -> String {
         let mut pull = self.program("podman");
         let name = format!("{}/{name}", self.tap.address());
@@ -125,7 +136,7 @@ impl Scene {
             &self.registry.credentials(),
             &name,
         ]);
-        let output = crate::support::programs::output(&mut pull);
+        let output = output(&mut pull);
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{told}");
         told
@@ -134,7 +145,7 @@ impl Scene {
 
 #[test]
 fn podman_pulls_of_a_chunked_image_only_the_files_it_lacks_in_one_request() {
-    let scene = Scene::new();
+    let scene = Scene::of(Registry::start());
     scene.push("admin/app:1", &[]);
     scene.push("admin/app:2", &[3, 9, 15, 22, 30]);
     assert!(scene.pull("admin/app:1").contains("Retrieved partial blob"));
@@ -145,24 +156,38 @@ fn podman_pulls_of_a_chunked_image_only_the_files_it_lacks_in_one_request() {
     let ranges = said_now
         .iter()
         .skip(requests)
-        .find(|line| line.starts_with("Range: bytes=") && line.contains(','))
+        .find(|line| several(line))
         .unwrap_or_else(|| panic!("no request for several ranges: {said_now:#?}"));
     // Neighbours are joined; five files far apart are not.
     assert!(ranges.matches(',').count() >= 4, "{ranges}");
     let heard = scene.tap.heard();
-    assert!(
-        heard.iter().any(|line| line
-            .to_ascii_lowercase()
-            .starts_with("content-type: multipart/byteranges")),
-        "{heard:#?}"
-    );
-    assert!(
-        !heard.iter().any(|line| line.starts_with("HTTP/1.1 307")),
-        "{heard:#?}"
-    );
+    assert!(heard.iter().any(|line| multipart(line)), "{heard:#?}");
     let moved = scene.tap.bytes(Way::Down) - before;
     let whole = Scene::FILES * Scene::FILE_BYTES as u64;
     assert!(moved < whole / 3, "{moved} of {whole} bytes");
+}
+
+/// A bucket answers one range at most.
+#[test]
+fn a_request_for_several_ranges_is_never_sent_to_the_bucket() {
+    let bucket = Bucket::start();
+    let scene = Scene::of(Registry::over(&bucket));
+    scene.push("admin/app:1", &[]);
+    scene.push("admin/app:2", &[3, 9, 15, 22, 30]);
+    for name in ["admin/app:1", "admin/app:2"] {
+        assert!(scene.pull(name).contains("Retrieved partial blob"));
+    }
+    let (said, heard) = (scene.tap.said(), scene.tap.heard());
+    let sent_on = heard
+        .iter()
+        .filter(|line| line.starts_with("HTTP/1.1 307"))
+        .count();
+    assert_eq!(sent_on, bucket.signed_reads(), "{heard:#?}");
+    assert!(sent_on > 0, "{heard:#?}");
+    let asked = said.iter().filter(|line| several(line)).count();
+    assert!(asked > 0, "{said:#?}");
+    let answered = heard.iter().filter(|line| multipart(line)).count();
+    assert_eq!(answered, asked, "{heard:#?}");
 }
 
 #[test]
@@ -255,7 +280,7 @@ fn a_push_that_was_cut_shows_nothing_and_is_repeated_without_what_arrived() {
         copy
     };
     tap.cut(Way::Up, 8 << 20);
-    crate::support::programs::refused(&mut push(&tap.address()));
+    refused(&mut push(&tap.address()));
     assert!(tap.was_cut());
     let inspect = || {
         let mut inspect = skopeo("inspect");
@@ -263,7 +288,7 @@ fn a_push_that_was_cut_shows_nothing_and_is_repeated_without_what_arrived() {
         inspect.arg(format!("docker://{}/admin/cut:1", registry.address()));
         inspect
     };
-    let told = crate::support::programs::refused(&mut inspect());
+    let told = refused(&mut inspect());
     assert!(told.contains("unknown"), "{told}");
     said(&mut push(&tap.address()));
     let manifest: Value = serde_json::from_str(&said(&mut inspect())).unwrap();

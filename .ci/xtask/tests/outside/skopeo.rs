@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::bucket::Bucket;
 use crate::support::images::{busybox, manifest_digest};
 use crate::support::programs::{refused, said};
 use crate::support::registry::Registry;
@@ -18,8 +19,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(Registry::start())
+    }
+
+    fn of(registry: Registry) -> Self {
         Self {
-            registry: Registry::start(),
+            registry,
             home: tempfile::tempdir().unwrap(),
         }
     }
@@ -165,4 +170,16 @@ fn a_wrong_password_and_no_password_are_refused() {
         told.contains("unauthorized") || told.contains("authentication required"),
         "{told}"
     );
+}
+
+#[test]
+fn blobs_that_are_in_a_bucket_come_from_there() {
+    let bucket = Bucket::start();
+    let scene = Scene::of(Registry::over(&bucket));
+    scene.push(&[], &scene.archive(), "admin/busybox:1");
+    assert_eq!(bucket.signed_reads(), 0);
+    let out = scene.home.path().join("out");
+    scene.pull("admin/busybox:1", &format!("dir:{}", out.display()));
+    // A configuration and two layers.
+    assert_eq!(bucket.signed_reads(), 3);
 }

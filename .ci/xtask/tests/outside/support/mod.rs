@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod bucket;
 pub(crate) mod certificate;
 pub(crate) mod images;
 pub(crate) mod layout;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::bucket::Bucket;
 use super::machine::Machine;
 use super::programs::{ours, said, said_after};
 
@@ -31,6 +32,20 @@ impl Registry {
     pub(crate) fn inside(machine: &Machine, address: &str, settings: &str) -> Self {
         let program = machine.networked(ours("wharf-registry"));
         Self::run(program, &format!("{address}:0"), settings)
+    }
+
+    /// Starts the registry with its blobs in a bucket, where it sends all who pull.
+    pub(crate) fn over(bucket: &Bucket) -> Self {
+        let mut program = Command::new(ours("wharf-registry"));
+        program.envs(bucket.environment());
+        Self::run(program, "127.0.0.1:0", &bucket.settings())
+    }
+
+    /// As [`Registry::over`], on the loopback of a machine.
+    pub(crate) fn inside_over(machine: &Machine, bucket: &Bucket) -> Self {
+        let mut program = machine.networked(ours("wharf-registry"));
+        program.envs(bucket.environment());
+        Self::run(program, "127.0.0.1:0", &bucket.settings())
     }
 
     fn run(mut program: Command, listen: &str, settings: &str) -> Self {
