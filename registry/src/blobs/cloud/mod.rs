@@ -208,12 +208,26 @@ impl Cloud {
             };
         }
         let mut assembly = Assembly::new(self, session.key, &NoJournal, row.clone(), session.hash.resume()?);
-        let Err(error) = assembly.complete().await else {
-            return Ok(session.key);
+        let completed = assembly.complete().await;
+        self.or_was_complete(session.key, session.offset, completed)
+            .await?;
+        Ok(session.key)
+    }
+
+    /// A store forgets an upload that it has completed, and says so in many ways when that is asked again.
+    async fn or_was_complete(
+        &self,
+        key: Key,
+        bytes: u64,
+        completed: Result<(), BlobError>,
+    ) -> Result<(), BlobError> {
+        let error = match completed {
+            Ok(()) => return Ok(()),
+            Err(full @ BlobError::Full) => return Err(full),
+            Err(error) => error,
         };
-        // A store forgets an upload that it has completed, and says so in many ways.
-        match self.size(&self.object(&session.key)).await? {
-            Some(size) if size == session.offset => Ok(session.key),
+        match self.size(&self.object(&key)).await? {
+            Some(size) if size == bytes => Ok(()),
             _ => Err(error),
         }
     }
@@ -305,7 +319,8 @@ impl Blobs for Cloud {
                     return Err(BlobError::Cut(cut));
                 }
                 agree(assembly.hasher.clone().finish(), expected)?;
-                assembly.complete().await?;
+                let completed = assembly.complete().await;
+                self.or_was_complete(key, size, completed).await?;
                 Ok(Stored {
                     key,
                     digest: expected.clone(),
