@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod rows;
 pub mod s3;
 pub mod sqlite;
+pub mod troubled;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

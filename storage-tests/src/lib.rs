@@ -19,6 +19,7 @@ pub mod backends;
 pub mod clauses;
 pub mod faults;
 pub mod fleet;
+pub mod gate;
 
 /// Returns the names of the clauses in a source file: its public async functions, in order.
 pub fn clauses_in(source: &str) -> Vec<&str> {

@@ -1,6 +1,6 @@
-//! The object stores' contract, over a folder and over two S3 servers.
+//! The object stores' contract, over a folder, over two S3 servers, and through troubles.
 
-storage_tests::stamp!(blobs: disk, s3, moto; [
+storage_tests::stamp!(blobs: disk, s3, troubled, moto; [
     a_blob_put_whole_reads_back,
     a_blob_of_no_bytes_is_a_blob,
     any_replica_continues_any_upload,

@@ -23,9 +23,18 @@ pub struct Moto {
     _process: Child,
 }
 
-/// Starts a server with an empty bucket.
+/// Starts a server with an empty bucket, which refuses what S3 does.
 pub async fn start() -> Moto {
-    let (process, endpoint) = serve().await;
+    serve_parts_of(5 << 20).await
+}
+
+/// Starts a server that takes parts of any size.
+pub async fn start_with_small_parts() -> Moto {
+    serve_parts_of(1).await
+}
+
+async fn serve_parts_of(least_bytes: u64) -> Moto {
+    let (process, endpoint) = serve(least_bytes).await;
     let made = reqwest::Client::new().put(format!("{endpoint}/{NAME}")).send();
     assert_eq!(made.await.unwrap().status(), 200);
     let bucket = Bucket::at(&endpoint);
@@ -38,9 +47,10 @@ pub async fn start() -> Moto {
 }
 
 /// Starts the process, which ends with this one however it ends.
-async fn serve() -> (Child, String) {
+async fn serve(least_part_bytes: u64) -> (Child, String) {
     let mut process = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "moto_server", "-H", "127.0.0.1", "-p", "0"])
+        .env("S3_UPLOAD_PART_MIN_SIZE", least_part_bytes.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -65,6 +75,11 @@ async fn serve() -> (Child, String) {
 }
 
 impl Moto {
+    /// Returns the bucket.
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
     /// Returns how many multipart uploads the server says are open (S3's `ListMultipartUploads`).
     async fn open_uploads(&self) -> usize {
         let url = format!("{}/{NAME}?uploads", self.bucket.endpoint());
