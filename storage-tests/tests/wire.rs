@@ -2,15 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "tests: a failure is a failed test")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use storage_tests::backends::bucket::Bucket;
 use storage_tests::backends::{ObjectStoreUnderTest as _, key, s3};
 use storage_tests::clauses::metadata::{commit, digest, rule};
+use storage_tests::faults::Faults;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_registry::app::App;
-use wharf_registry::blobs::NoJournal;
+use wharf_registry::blobs::cloud::Patience;
+use wharf_registry::blobs::{Blobs, NoJournal};
 use wharf_registry::cli::{Places, Serve};
 use wharf_registry::clock::{Clock as _, SystemClock};
 use wharf_registry::config::Config;
@@ -32,6 +36,11 @@ struct Registry {
 
 impl Registry {
     async fn with(settings: &str) -> Self {
+        Self::over(settings, s3::Server::blobs).await
+    }
+
+    /// As [`with`](Self::with), over another store of the bucket.
+    async fn over(settings: &str, store: impl FnOnce(&s3::Server) -> Arc<dyn Blobs>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
         std::fs::write(&file, format!("anonymous = \"pull\"\n{settings}")).unwrap();
@@ -51,7 +60,7 @@ impl Registry {
         let bucket = s3::start().await;
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let metrics = Arc::new(Metrics::new(clock.now()));
-        let app = App::new(config, rows, bucket.blobs(), clock, random, metrics)
+        let app = App::new(config, rows, store(&bucket), clock, random, metrics)
             .await
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -269,4 +278,46 @@ async fn a_bucket_says_how_large_chunks_should_be_and_takes_smaller_ones() {
     assert_eq!(closed.status(), 201);
     let got = registry.ask("GET", "a/b", &digest).send().await.unwrap();
     assert_eq!(got.bytes().await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_answer_is_503_and_says_when_to_come_back() {
+    let patience = Patience {
+        answer: Duration::from_millis(200),
+        repeat_for: Duration::ZERO,
+        ..Patience::default()
+    };
+    // Nobody listens at this port: it was free a moment ago, and is no longer taken.
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let nobody = Bucket::with_patience(&format!("http://{gone}"), patience);
+    let registry = Registry::over("", |_| nobody.store(Faults::none())).await;
+    let blob = registry.push("a/b", &Bytes::from_static(b"hello")).await;
+    for range in ["bytes=0-", "bytes=1-2"] {
+        let request = registry.ask("GET", "a/b", &blob).header("range", range);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+        let body = answer.text().await.unwrap();
+        assert!(
+            body.contains("\"TOOMANYREQUESTS\"") && body.contains("request_id"),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_breaks_off_ends_the_answer_before_its_length() {
+    let registry = Registry::over("", |server| server.faulty(Faults::cut_reads_after(1000))).await;
+    let content = Bytes::from(vec![7; 100_000]);
+    let blob = registry.push("a/b", &content).await;
+    let request = registry
+        .ask("GET", "a/b", &blob)
+        .header("range", "bytes=0-9,50-50000,90000-");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 206);
+    assert!(answer.bytes().await.is_err(), "a cut answer looked whole");
 }

@@ -15,6 +15,7 @@ mod limits;
 mod listings;
 mod manifests;
 mod metrics;
+mod preconditions;
 mod referrers;
 mod search;
 mod stop;

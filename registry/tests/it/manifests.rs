@@ -4,26 +4,14 @@ use serde_json::{Value, json};
 use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_protocol::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
 
-use crate::support::content::{descriptor, image, index, sha256};
-use crate::support::server::{Caller, Server, answer};
-
-fn bytes(document: &Value) -> Vec<u8> {
-    // Indented, so that a server that writes documents anew is found out.
-    serde_json::to_vec_pretty(document).unwrap()
-}
-
-/// Pushes the blobs of an image and returns its manifest.
-async fn blobs(caller: &Caller<'_>, name: &str) -> Value {
-    caller.push_blob(name, b"{}").await;
-    caller.push_blob(name, b"layer").await;
-    image(b"{}", &[b"layer"])
-}
+use crate::support::content::{descriptor, image, indented, index, sha256};
+use crate::support::server::{Server, answer};
 
 #[tokio::test]
 async fn exact_bytes_come_back_by_tag_and_by_digest() {
     let server = Server::start();
     let admin = server.admin();
-    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let pushed = indented(&admin.push_blobs("a/b").await);
     let digest = sha256(&pushed);
     let put = admin.put_manifest("a/b", "v1", &pushed).await;
     assert_eq!(put.status, 201, "{put:?}");
@@ -50,9 +38,9 @@ async fn exact_bytes_come_back_by_tag_and_by_digest() {
 async fn what_is_stored_is_answered_whatever_is_accepted() {
     let server = Server::start();
     let admin = server.admin();
-    let manifest = bytes(&blobs(&admin, "a/b").await);
+    let manifest = indented(&admin.push_blobs("a/b").await);
     admin.put_manifest("a/b", "child", &manifest).await;
-    let pushed = bytes(&index(&[&manifest]));
+    let pushed = indented(&index(&[&manifest]));
     assert_eq!(admin.put_manifest("a/b", "multi", &pushed).await.status, 201);
     for accept in [
         &["application/json"][..],
@@ -74,7 +62,7 @@ async fn what_is_stored_is_answered_whatever_is_accepted() {
 async fn the_digest_in_the_path_must_agree() {
     let server = Server::start();
     let admin = server.admin();
-    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let pushed = indented(&admin.push_blobs("a/b").await);
     admin
         .put_manifest("a/b", sha256(b"other").as_str(), &pushed)
         .await
@@ -93,9 +81,9 @@ async fn the_digest_in_the_path_must_agree() {
 async fn cve_2021_41190_the_media_types_outside_and_inside_must_agree() {
     let server = Server::start();
     let admin = server.admin();
-    let document = blobs(&admin, "a/b").await;
+    let document = admin.push_blobs("a/b").await;
     let put = |content_type: Option<&str>, document: &Value| {
-        let mut request = admin.ask("PUT", "/v2/a/b/manifests/t").body(bytes(document));
+        let mut request = admin.ask("PUT", "/v2/a/b/manifests/t").body(indented(document));
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type.to_owned());
         }
@@ -134,7 +122,7 @@ async fn references_must_be_in_this_repository_and_each_missing_one_is_named() {
     let server = Server::start();
     let admin = server.admin();
     admin.push_blob("c/d", b"{}").await;
-    let pushed = bytes(&image(b"{}", &[b"layer"]));
+    let pushed = indented(&image(b"{}", &[b"layer"]));
     let refused = admin.put_manifest("a/b", "t", &pushed).await;
     refused.is_refused(400, "MANIFEST_BLOB_UNKNOWN");
     let named: Vec<_> = refused.json()["errors"]
@@ -144,7 +132,7 @@ async fn references_must_be_in_this_repository_and_each_missing_one_is_named() {
         .map(|e| e["detail"]["digest"].clone())
         .collect();
     assert_eq!(named, [json!(sha256(b"{}")), json!(sha256(b"layer"))]);
-    let missing_child = bytes(&index(&[b"no such manifest"]));
+    let missing_child = indented(&index(&[b"no such manifest"]));
     admin
         .put_manifest("a/b", "t", &missing_child)
         .await
@@ -155,7 +143,7 @@ async fn references_must_be_in_this_repository_and_each_missing_one_is_named() {
 async fn a_subject_and_foreign_layers_need_not_exist() {
     let server = Server::start();
     let admin = server.admin();
-    let mut document = blobs(&admin, "a/b").await;
+    let mut document = admin.push_blobs("a/b").await;
     let subject = descriptor(OCI_MANIFEST, b"not here");
     document["subject"] = subject.clone();
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
@@ -165,7 +153,7 @@ async fn a_subject_and_foreign_layers_need_not_exist() {
         "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
         b"elsewhere too",
     ));
-    let put = admin.put_manifest("a/b", "t", &bytes(&document)).await;
+    let put = admin.put_manifest("a/b", "t", &indented(&document)).await;
     assert_eq!(put.status, 201, "{put:?}");
     assert_eq!(put.header("oci-subject"), subject["digest"]);
 }
@@ -174,10 +162,10 @@ async fn a_subject_and_foreign_layers_need_not_exist() {
 async fn sparse_indexes_and_images_are_taken_by_a_setting() {
     let server = Server::with("sparse_manifests = true");
     let admin = server.admin();
-    let pushed = bytes(&index(&[b"elsewhere"]));
+    let pushed = indented(&index(&[b"elsewhere"]));
     assert_eq!(admin.put_manifest("a/b", "index", &pushed).await.status, 201);
     admin.push_blob("a/b", b"{}").await;
-    let pushed = bytes(&image(b"{}", &[b"layer"]));
+    let pushed = indented(&image(b"{}", &[b"layer"]));
     assert_eq!(admin.put_manifest("a/b", "image", &pushed).await.status, 201);
     assert_eq!(admin.get("/v2/a/b/manifests/image").await.body, pushed);
     let layer = format!("/v2/a/b/blobs/{}", sha256(b"layer"));
@@ -222,13 +210,16 @@ async fn docker_and_artifact_manifests_are_taken_and_others_by_a_setting() {
     let own = "application/vnd.example.thing+json";
     let server = Server::with(&format!("media_types = [\"{own}\"]"));
     let admin = server.admin();
-    let mut document = blobs(&admin, "a/b").await;
+    let mut document = admin.push_blobs("a/b").await;
     document["mediaType"] = json!(DOCKER_MANIFEST);
-    let manifest = bytes(&document);
+    let manifest = indented(&document);
     assert_eq!(admin.put_manifest("a/b", "docker", &manifest).await.status, 201);
     let mut list = index(&[&manifest]);
     list["mediaType"] = json!(DOCKER_LIST);
-    assert_eq!(admin.put_manifest("a/b", "list", &bytes(&list)).await.status, 201);
+    assert_eq!(
+        admin.put_manifest("a/b", "list", &indented(&list)).await.status,
+        201
+    );
     let artifact = json!({
         "mediaType": "application/vnd.oci.artifact.manifest.v1+json",
         "artifactType": "application/vnd.example",
@@ -236,25 +227,25 @@ async fn docker_and_artifact_manifests_are_taken_and_others_by_a_setting() {
     });
     assert_eq!(
         admin
-            .put_manifest("a/b", "artifact", &bytes(&artifact))
+            .put_manifest("a/b", "artifact", &indented(&artifact))
             .await
             .status,
         201
     );
     let thing = json!({ "mediaType": own, "anything": 1 });
     assert_eq!(
-        admin.put_manifest("a/b", "thing", &bytes(&thing)).await.status,
+        admin.put_manifest("a/b", "thing", &indented(&thing)).await.status,
         201
     );
     let other = json!({ "mediaType": "application/vnd.other+json" });
     admin
-        .put_manifest("a/b", "other", &bytes(&other))
+        .put_manifest("a/b", "other", &indented(&other))
         .await
         .is_refused(400, "MANIFEST_INVALID");
     let schema1 =
         json!({ "mediaType": "application/vnd.docker.distribution.manifest.v1+json", "schemaVersion": 1 });
     admin
-        .put_manifest("a/b", "old", &bytes(&schema1))
+        .put_manifest("a/b", "old", &indented(&schema1))
         .await
         .is_refused(400, "MANIFEST_INVALID");
 }
@@ -263,7 +254,7 @@ async fn docker_and_artifact_manifests_are_taken_and_others_by_a_setting() {
 async fn sha512_manifests_are_pushed_by_digest_and_a_tag_points_at_them() {
     let server = Server::start();
     let admin = server.admin();
-    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let pushed = indented(&admin.push_blobs("a/b").await);
     let digest = Digest::of(Algorithm::Sha512, &pushed);
     let put = admin
         .put_manifest("a/b", &format!("{digest}?tag=x&tag=y"), &pushed)
@@ -296,7 +287,7 @@ async fn sha512_manifests_are_pushed_by_digest_and_a_tag_points_at_them() {
 async fn ten_tags_in_one_push_are_taken_and_too_many_are_414() {
     let server = Server::start();
     let admin = server.admin();
-    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let pushed = indented(&admin.push_blobs("a/b").await);
     let query = |count: usize| {
         let tags: Vec<String> = (0..count).map(|n| format!("tag=t{n}")).collect();
         format!("{}?{}", sha256(&pushed), tags.join("&"))
@@ -319,113 +310,16 @@ async fn ten_tags_in_one_push_are_taken_and_too_many_are_414() {
 }
 
 #[tokio::test]
-async fn a_tag_is_compared_and_swapped() {
-    let server = Server::start();
-    let admin = server.admin();
-    let first = bytes(&blobs(&admin, "a/b").await);
-    let second = serde_json::to_vec(&image(b"{}", &[b"layer"])).unwrap();
-    let put = |bytes: &[u8], name: &str, value: String| {
-        let request = admin
-            .ask("PUT", "/v2/a/b/manifests/latest")
-            .header("content-type", OCI_MANIFEST);
-        answer(request.header(name.to_owned(), value).body(bytes.to_vec()))
-    };
-    let quoted = |bytes: &[u8]| format!("\"{}\"", sha256(bytes));
-    put(&first, "if-match", quoted(&first))
-        .await
-        .is_refused(412, "DENIED");
-    assert_eq!(put(&first, "if-none-match", "*".to_owned()).await.status, 201);
-    let lost = put(&second, "if-none-match", "*".to_owned()).await;
-    lost.is_refused(412, "DENIED");
-    assert_eq!(
-        lost.json()["errors"][0]["detail"]["current"],
-        json!(sha256(&first))
-    );
-    put(&second, "if-match", quoted(&second))
-        .await
-        .is_refused(412, "DENIED");
-    assert_eq!(put(&second, "if-match", quoted(&first)).await.status, 201);
-    let delete = |tag: String| {
-        answer(
-            admin
-                .ask("DELETE", "/v2/a/b/manifests/latest")
-                .header("if-match", tag),
-        )
-    };
-    delete(quoted(&first)).await.is_refused(412, "DENIED");
-    assert_eq!(delete(quoted(&second)).await.status, 202);
-}
-
-#[tokio::test]
-async fn every_tag_of_one_push_must_be_where_the_request_says_or_none_moves() {
-    let server = Server::start();
-    let admin = server.admin();
-    let first = bytes(&blobs(&admin, "a/b").await);
-    let second = serde_json::to_vec(&image(b"{}", &[b"layer"])).unwrap();
-    admin.put_manifest("a/b", "x", &first).await;
-    let put = |tags: &str, header: &'static str, value: String| {
-        let path = format!("/v2/a/b/manifests/{}?{tags}", sha256(&second));
-        let request = admin.ask("PUT", &path).header("content-type", OCI_MANIFEST);
-        answer(request.header(header, value).body(second.clone()))
-    };
-    let quoted = |bytes: &[u8]| format!("\"{}\"", sha256(bytes));
-    for refused in [
-        put("tag=x&tag=y", "if-match", quoted(&first)).await,
-        put("tag=x&tag=y", "if-none-match", "*".to_owned()).await,
-        put("", "if-match", "*".to_owned()).await,
-    ] {
-        refused.is_refused(412, "DENIED");
-        assert!(refused.header("oci-tag").is_empty());
-    }
-    assert_eq!(admin.get("/v2/a/b/tags/list").await.json()["tags"], json!(["x"]));
-    assert_eq!(admin.get("/v2/a/b/manifests/x").await.body, first);
-    assert_eq!(
-        put("tag=y&tag=z", "if-none-match", "*".to_owned()).await.status,
-        201
-    );
-    assert_eq!(put("tag=x", "if-match", quoted(&first)).await.status, 201);
-    assert_eq!(
-        put("", "if-none-match", "*".to_owned()).await.status,
-        412,
-        "the manifest itself"
-    );
-}
-
-#[tokio::test]
-async fn a_manifest_is_deleted_by_digest_only_where_the_request_says_it_is() {
-    let server = Server::start();
-    let admin = server.admin();
-    let pushed = admin.push_image("a/b", "t", "1").await;
-    let path = format!("/v2/a/b/manifests/{}", sha256(&pushed));
-    let delete =
-        |header: &'static str, value: String| answer(admin.ask("DELETE", &path).header(header, value));
-    let quoted = format!("\"{}\"", sha256(&pushed));
-    delete("if-none-match", "*".to_owned())
-        .await
-        .is_refused(412, "DENIED");
-    delete("if-match", format!("\"{}\"", sha256(b"other")))
-        .await
-        .is_refused(412, "DENIED");
-    delete("if-match", "not a tag".to_owned())
-        .await
-        .is_refused(400, "UNSUPPORTED");
-    assert_eq!(admin.get(&path).await.status, 200);
-    assert_eq!(delete("if-match", quoted.clone()).await.status, 202);
-    delete("if-match", quoted).await.is_refused(412, "DENIED");
-    assert_eq!(admin.get("/v2/a/b/tags/list").await.json()["tags"], json!([]));
-}
-
-#[tokio::test]
 async fn what_is_deprecated_is_taken_with_a_warning() {
     let server = Server::start();
     let admin = server.admin();
-    let mut document = blobs(&admin, "a/b").await;
-    let plain = admin.put_manifest("a/b", "plain", &bytes(&document)).await;
+    let mut document = admin.push_blobs("a/b").await;
+    let plain = admin.put_manifest("a/b", "plain", &indented(&document)).await;
     assert_eq!((plain.status, plain.header("warning")), (201, ""));
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let layers = document["layers"].as_array_mut().unwrap();
     layers.extend([descriptor(foreign, b"one"), descriptor(foreign, b"two")]);
-    let pushed = admin.put_manifest("a/b", "foreign", &bytes(&document)).await;
+    let pushed = admin.put_manifest("a/b", "foreign", &indented(&document)).await;
     assert_eq!(pushed.status, 201);
     let warnings: Vec<_> = pushed.headers.get_all("warning").iter().collect();
     assert_eq!(warnings.len(), 1);
@@ -435,7 +329,7 @@ async fn what_is_deprecated_is_taken_with_a_warning() {
         "{warning}"
     );
     let artifact = json!({ "mediaType": "application/vnd.oci.artifact.manifest.v1+json" });
-    let pushed = admin.put_manifest("a/b", "artifact", &bytes(&artifact)).await;
+    let pushed = admin.put_manifest("a/b", "artifact", &indented(&artifact)).await;
     assert_eq!(pushed.status, 201);
     let pulled = admin.get("/v2/a/b/manifests/artifact").await;
     for answer in [pushed, pulled] {
@@ -444,44 +338,10 @@ async fn what_is_deprecated_is_taken_with_a_warning() {
 }
 
 #[tokio::test]
-async fn of_writers_who_race_for_a_tag_one_wins() {
-    let server = Server::start();
-    let admin = server.admin();
-    let document = blobs(&admin, "a/b").await;
-    let puts = (0..8).map(|n| {
-        let mut document = document.clone();
-        document["annotations"] = json!({ "n": n.to_string() });
-        let request = admin
-            .ask("PUT", "/v2/a/b/manifests/latest")
-            .header("if-none-match", "*");
-        answer(
-            request
-                .header("content-type", OCI_MANIFEST)
-                .body(bytes(&document)),
-        )
-    });
-    let statuses: Vec<u16> = futures_util::future::join_all(puts)
-        .await
-        .iter()
-        .map(|answer| answer.status)
-        .collect();
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 201).count(),
-        1,
-        "{statuses:?}"
-    );
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 412).count(),
-        7,
-        "{statuses:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_deleted_tag_leaves_its_manifest_and_a_deleted_manifest_takes_its_tags() {
     let server = Server::start();
     let admin = server.admin();
-    let pushed = bytes(&blobs(&admin, "a/b").await);
+    let pushed = indented(&admin.push_blobs("a/b").await);
     let digest = sha256(&pushed);
     for tag in ["one", "two", "three"] {
         admin.put_manifest("a/b", tag, &pushed).await;
@@ -553,8 +413,8 @@ async fn a_tag_that_cannot_be_is_404_to_read_and_400_to_write() {
 async fn four_mib_are_taken_and_more_is_413_before_the_body_is_read() {
     let server = Server::start();
     let admin = server.admin();
-    let mut document = blobs(&admin, "a/b").await;
-    let rest = (4 << 20) - bytes(&document).len();
+    let mut document = admin.push_blobs("a/b").await;
+    let rest = (4 << 20) - indented(&document).len();
     document["annotations"] = json!({ "k": "" });
     let frame = serde_json::to_vec(&document).unwrap().len();
     document["annotations"]["k"] = json!("x".repeat((4 << 20) - frame));

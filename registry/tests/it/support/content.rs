@@ -38,7 +38,19 @@ pub(crate) fn index(manifests: &[&[u8]]) -> Value {
     json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
 }
 
+/// A document's bytes, indented, so that a server that writes documents anew is found out.
+pub(crate) fn indented(document: &Value) -> Vec<u8> {
+    serde_json::to_vec_pretty(document).unwrap()
+}
+
 impl Caller<'_> {
+    /// Pushes the blobs of an image and returns its manifest, to be pushed.
+    pub(crate) async fn push_blobs(&self, name: &str) -> Value {
+        self.push_blob(name, b"{}").await;
+        self.push_blob(name, b"layer").await;
+        image(b"{}", &[b"layer"])
+    }
+
     /// Pushes a blob at once.
     pub(crate) async fn push_blob(&self, name: &str, bytes: &[u8]) -> Digest {
         let digest = sha256(bytes);
