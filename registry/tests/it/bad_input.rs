@@ -71,7 +71,7 @@ fn a_taken_port_is_named_with_the_way_out() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
     let output = refused(folder.path(), &["--listen", &address]);
-    says(&output, &[&address, "in use", "--listen"]);
+    says(&output, &["listen: ", &address, "in use", "give another address"]);
 }
 
 #[test]
