@@ -1,5 +1,6 @@
 //! `serve`.
 
+mod descriptors;
 mod first_user;
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -212,10 +213,11 @@ fn open_storage(storage: &StorageUrl) -> Result<Arc<dyn Blobs>, Error> {
 fn limits(config: &Config) -> Limits {
     let limits = &config.limits;
     Limits {
-        connections: limits.connections,
+        connections: descriptors::make_room(limits.connections),
         header_timeout: limits.header_timeout,
         idle_timeout: limits.idle_timeout,
         header_bytes: limits.header_bytes,
+        head_refusal: http::error::head_too_large(limits.header_bytes),
         body_rate_bytes: limits.body_rate_bytes,
         body_rate_window: limits.body_window,
         drain_timeout: DRAIN,

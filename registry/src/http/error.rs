@@ -90,6 +90,21 @@ pub(super) fn answer(app: &App, head: &Parts, failure: &Failure, id: &str) -> Re
     answer
 }
 
+/// Makes the answer to a request whose head is so large that it was not read.
+pub fn head_too_large(limit_bytes: usize) -> http::Response<bytes::Bytes> {
+    let message = format!(
+        "the request's line and headers have more than the {limit_bytes} bytes of limits.header_bytes"
+    );
+    let body = ErrorBody::new(ErrorCode::Unsupported, message, json!({ "limit": limit_bytes }));
+    // A tree of strings and numbers always has a JSON form.
+    let mut answer = http::Response::new(serde_json::to_vec(&body).unwrap_or_default().into());
+    *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(super::API_VERSION, HeaderValue::from_static("registry/2.0"));
+    answer
+}
+
 /// Returns the status and the code of a failure.
 fn status(failure: &Failure) -> (StatusCode, ErrorCode) {
     match failure {

@@ -46,13 +46,19 @@ async fn a_manifest_with_too_many_descriptors_or_too_deep_is_refused() {
 }
 
 #[tokio::test]
-async fn huge_headers_are_431() {
+async fn huge_headers_are_431_in_one_line_or_in_many() {
     let server = Server::start();
-    let request = server
-        .nobody()
-        .ask("GET", "/healthz")
-        .header("x-filler", "x".repeat(40 << 10));
-    assert_eq!(answer(request).await.status, 431);
+    let ask = || server.nobody().ask("GET", "/healthz");
+    let one = ask().header("x-filler", "x".repeat(40 << 10));
+    let larger = ask().header("x-filler", "x".repeat(400 << 10));
+    let many = (0..300).fold(ask(), |request, n| request.header(format!("x-{n}"), "y"));
+    for request in [one, larger, many] {
+        let refused = answer(request).await;
+        refused.is_refused(431, "UNSUPPORTED");
+        assert!(message(&refused).contains("limits.header_bytes"));
+        assert_eq!(refused.header("docker-distribution-api-version"), "registry/2.0");
+    }
+    assert_eq!(server.nobody().get("/healthz").await.status, 200);
 }
 
 #[tokio::test]

@@ -18,18 +18,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{Response, StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 mod activity;
 mod file_body;
+mod gathered;
 mod rate;
+mod room;
 mod service;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transport;
+mod watched;
 
 pub use file_body::FileBody;
 pub use rate::BodyTooSlow;
@@ -37,21 +42,27 @@ pub use tls::{Tls, TlsError};
 
 use crate::metrics::{Present, Traffic};
 use activity::Activity;
+use room::Room;
 use service::Requests;
-use transport::{Plain, WIRE, Watched, Wire};
+use transport::{Plain, WIRE, Wire};
+use watched::{Bodies, Bounds, Watched};
 
 /// What a connection may cost.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many connections are open at once; more wait in the kernel's queue.
+    /// How many connections are open at once. One more takes the place of the one that has been without a request for
+    /// longest; while there is none, it waits.
     pub connections: usize,
     /// How long a TLS handshake, or a request's head from its first byte on, may take.
     pub header_timeout: Duration,
     /// How long a connection may be open without a request, and an answer wait for a client that reads nothing.
     pub idle_timeout: Duration,
-    /// How large a request's line and headers may be together; more is answered 431.
+    /// How large a request's line and headers may be together; more is answered with `head_refusal`.
     pub header_bytes: usize,
-    /// How many bytes a second of a request's body must come, on average over `body_rate_window`.
+    /// The answer to a head that is too large.
+    pub head_refusal: Response<Bytes>,
+    /// How many bytes a second of a request's body must come, and of an answer's be taken, on average over
+    /// `body_rate_window`.
     pub body_rate_bytes: u64,
     /// Over how long a body's rate is judged. Only time spent waiting for the client counts.
     pub body_rate_window: Duration,
@@ -66,11 +77,19 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             header_bytes: 32 * 1024,
+            head_refusal: head_refusal(),
             body_rate_bytes: 1024,
             body_rate_window: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// An answer that says no more than its status.
+fn head_refusal() -> Response<Bytes> {
+    let mut refusal = Response::new(Bytes::new());
+    *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    refusal
 }
 
 /// Who is at the other end of a request's connection. Every request carries one in its extensions.
@@ -95,9 +114,16 @@ pub async fn serve(
 ) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(false);
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Room::new(limits.connections));
     let reloading = tls.clone().map(|tls| tokio::spawn(tls.reload_when_changed()));
     let shared = Arc::new(Shared {
+        bounds: Bounds {
+            head_bytes: limits.header_bytes,
+            head_refusal: last_answer(&limits.head_refusal),
+            bodies: Bodies::default(),
+            received: traffic.received.clone(),
+            sent: traffic.sent.clone(),
+        },
         tls,
         limits,
         traffic,
@@ -105,24 +131,24 @@ pub async fn serve(
     });
     loop {
         let accepted = async {
-            // The semaphore is never closed.
-            let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (permit, accept(&listener).await)
+            let (stream, address) = accept(&listener).await;
+            let activity = Arc::new(Activity::new(true));
+            let place = room.enter(Arc::clone(&activity)).await;
+            (stream, address, activity, place)
         };
-        let (permit, (stream, address)) = tokio::select! {
+        let (stream, address, activity, place) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
         let (shared, router) = (Arc::clone(&shared), router.clone());
         tokio::spawn(async move {
-            shared.connection(stream, address, router).await;
-            drop(permit);
+            shared.connection(stream, address, activity, router).await;
+            drop(place);
         });
     }
     drop(listener);
     stop.send_replace(true);
-    let all = u32::try_from(shared.limits.connections).unwrap_or(u32::MAX);
-    let drained = tokio::time::timeout(shared.limits.drain_timeout, room.acquire_many(all));
+    let drained = tokio::time::timeout(shared.limits.drain_timeout, room.empty());
     if drained.await.is_err() {
         tracing::warn!(
             "requests were still running after {:?}; they are cut",
@@ -132,6 +158,35 @@ pub async fn serve(
     if let Some(reloading) = reloading {
         reloading.abort();
     }
+}
+
+/// Writes an answer out as the last one of an HTTP/1.1 connection.
+fn last_answer(answer: &Response<Bytes>) -> Bytes {
+    let status = answer.status();
+    let mut text = BytesMut::new();
+    text.put_slice(b"HTTP/1.1 ");
+    text.put_slice(status.as_str().as_bytes());
+    text.put_u8(b' ');
+    text.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    let length = answer.body().len().to_string();
+    let own = [
+        (header::CONNECTION.as_str(), b"close".as_slice()),
+        (header::CONTENT_LENGTH.as_str(), length.as_bytes()),
+    ];
+    let given = answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| *name != header::CONTENT_LENGTH)
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    for (name, value) in given.chain(own) {
+        text.put_slice(b"\r\n");
+        text.put_slice(name.as_bytes());
+        text.put_slice(b": ");
+        text.put_slice(value);
+    }
+    text.put_slice(b"\r\n\r\n");
+    text.put_slice(answer.body());
+    text.freeze()
 }
 
 /// Accepts the next connection, however long the system is out of descriptors.
@@ -153,13 +208,20 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 struct Shared {
     tls: Option<Tls>,
     limits: Limits,
+    bounds: Bounds,
     traffic: Traffic,
     stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
     /// Serves one connection to its end.
-    async fn connection(&self, stream: TcpStream, address: SocketAddr, router: Router) {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        activity: Arc<Activity>,
+        router: Router,
+    ) {
         // Answers are written whole; waiting for more of them only delays.
         let _ = stream.set_nodelay(true);
         self.traffic.accepted.inc();
@@ -168,28 +230,34 @@ impl Shared {
             address,
             tls: self.tls.is_some(),
         };
+        let requests = Requests::new(
+            router,
+            peer,
+            &self.limits,
+            self.bounds.bodies.clone(),
+            Arc::clone(&activity),
+        );
+        let watched = Arc::clone(&activity);
         let Some(tls) = &self.tls else {
-            let activity = Arc::new(Activity::new(true));
             let wire = Wire::default();
-            let io = Watched::new(
-                Plain::new(stream, wire.clone()),
-                Arc::clone(&activity),
-                &self.traffic,
-            );
-            let requests = Requests::new(router, peer, &self.limits, Arc::clone(&activity));
+            let io = Watched::new(Plain::new(stream, wire.clone()), watched, self.bounds.clone());
             return WIRE.scope(wire, self.http1(io, requests, activity)).await;
         };
-        let handshake = tls.accept(stream);
-        let stream = match tokio::time::timeout(self.limits.header_timeout, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%address, %error, "the TLS handshake failed"),
-            Err(_) => return tracing::debug!(%address, "the TLS handshake took too long"),
+        // A handshake is to its connection what a head is to a request.
+        activity.has_read(0);
+        let handshake = tokio::select! {
+            handshake = tls.accept(stream) => handshake,
+            why = activity.expired(&self.limits) => {
+                return self.log_timeout(why);
+            }
         };
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
-        let activity = Arc::new(Activity::new(!http2));
-        let io = Watched::new(stream, Arc::clone(&activity), &self.traffic);
-        let requests = Requests::new(router, peer, &self.limits, Arc::clone(&activity));
-        if http2 {
+        let stream = match handshake {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%address, %error, "the TLS handshake failed"),
+        };
+        activity.start_over(stream.get_ref().1.alpn_protocol() == Some(tls::H2));
+        let io = Watched::new(stream, watched, self.bounds.clone());
+        if activity.is_http2() {
             self.http2(io, requests, activity).await
         } else {
             self.http1(io, requests, activity).await
@@ -234,10 +302,14 @@ impl Shared {
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(100)
-            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(1024 * 1024)
-            .initial_connection_window_size(4 * 1024 * 1024)
-            .max_send_buf_size(1024 * 1024)
+            // Counts more than HTTP/1.1 would write, and refuses without a word; up to here the refusal is ours.
+            .max_header_list_size(
+                u32::try_from(self.limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
+            )
+            // What a client may send before it is read, and how much of an answer waits for the client, a stream.
+            .initial_stream_window_size(512 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_send_buf_size(256 * 1024)
             .serve_connection(TokioIo::new(io), requests);
         let mut connection = pin!(connection);
         let mut stopping = self.stopping.clone();

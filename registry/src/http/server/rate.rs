@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Limits;
 use super::activity::Activity;
+use super::watched::OneBody;
 
 /// The client sent a request's body more slowly than the limit.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -34,10 +35,12 @@ pub(super) struct RatedBody {
     waited: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+    _one: OneBody,
 }
 
 impl RatedBody {
-    pub(super) fn new(body: Incoming, limits: &Limits, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(body: Incoming, limits: &Limits, one: OneBody, activity: Arc<Activity>) -> Self {
         let limit = BodyTooSlow {
             rate_bytes: limits.body_rate_bytes,
             window: limits.body_rate_window,
@@ -50,6 +53,8 @@ impl RatedBody {
             waited: Duration::ZERO,
             waiting_since: None,
             timer: None,
+            ended: false,
+            _one: one,
         }
     }
 
@@ -98,6 +103,7 @@ impl Body for RatedBody {
                 ready!(self.poll_timer(cx))?;
                 continue;
             };
+            self.ended = frame.is_none();
             if let Some(since) = self.waiting_since.take() {
                 self.waited += since.elapsed();
             }
@@ -122,7 +128,8 @@ impl Body for RatedBody {
 
 impl Drop for RatedBody {
     fn drop(&mut self) {
-        if !self.body.is_end_stream() {
+        // A chunked body says so itself only of an end that was announced.
+        if !self.ended && !self.body.is_end_stream() {
             self.activity.leave_unread();
         }
     }

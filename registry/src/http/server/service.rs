@@ -1,4 +1,4 @@
-//! Between hyper and the router: limits that need a whole head, and a count of what runs.
+//! Between hyper and the router: limits that need a whole head, and a count of what runs and of what waits.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::activity::Activity;
+use super::gathered::Gathered;
 use super::rate::RatedBody;
+use super::watched::Bodies;
 use super::{Answer, Limits, Peer};
 
 /// Answers the requests of one connection.
@@ -23,15 +25,23 @@ pub(super) struct Requests {
     router: Router,
     peer: Peer,
     limits: Limits,
+    bodies: Bodies,
     activity: Arc<Activity>,
 }
 
 impl Requests {
-    pub(super) fn new(router: Router, peer: Peer, limits: &Limits, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(
+        router: Router,
+        peer: Peer,
+        limits: &Limits,
+        bodies: Bodies,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             router,
             peer,
             limits: limits.clone(),
+            bodies,
             activity,
         }
     }
@@ -45,11 +55,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let running = Running::new(Arc::clone(&self.activity));
         if head_bytes(&request) > self.limits.header_bytes {
-            let mut refused = Response::new(Tracked {
-                body: Body::empty(),
-                running,
-            });
-            *refused.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let refused = self.limits.head_refusal.clone();
+            let refused = refused.map(|body| Tracked::new(Body::from(body), running));
             return Box::pin(std::future::ready(Ok(refused)));
         }
         let (mut head, body) = request.into_parts();
@@ -57,10 +64,21 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let body = if http_body::Body::is_end_stream(&body) {
             Body::empty()
         } else {
-            Body::new(RatedBody::new(body, &self.limits, Arc::clone(&self.activity)))
+            let rated = RatedBody::new(body, &self.limits, self.bodies.one(), Arc::clone(&self.activity));
+            Body::new(Gathered::new(rated))
         };
         let answer = self.router.clone().oneshot(Request::from_parts(head, body));
-        Box::pin(async move { Ok(answer.await?.map(|body| Tracked { body, running })) })
+        let activity = Arc::clone(&self.activity);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            // The rest of a body that nobody reads ends the connection (RFC 9112, 9.6); a client that is told sends no
+            // further request into it.
+            if activity.is_unread() && !activity.is_http2() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(answer.map(|body| Tracked::new(body, running)))
+        })
     }
 }
 
@@ -96,10 +114,37 @@ impl Drop for Running {
 }
 
 /// An answer's body; its request runs until it is gone.
+///
+/// HTTP/2 asks for a piece only when the client has room for its beginning. So from one piece handed over until the next
+/// is asked for, the client is being waited for. (HTTP/1.1's waiting is seen on the socket.)
 pub(super) struct Tracked {
     body: Body,
-    #[expect(dead_code, reason = "held for its Drop")]
     running: Running,
+    handed: bool,
+}
+
+impl Tracked {
+    fn new(body: Body, running: Running) -> Self {
+        Self {
+            body,
+            running,
+            handed: false,
+        }
+    }
+
+    fn wait_for_client(&mut self, waits: bool) {
+        let activity = &self.running.0;
+        if activity.is_http2() && self.handed != waits {
+            self.handed = waits;
+            activity.stream_waits(waits);
+        }
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.wait_for_client(false);
+    }
 }
 
 impl http_body::Body for Tracked {
@@ -110,7 +155,12 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.wait_for_client(false);
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.wait_for_client(true);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

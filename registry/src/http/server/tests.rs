@@ -398,22 +398,75 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_over_the_limit_waits_for_its_turn() {
+async fn a_connection_over_the_limit_waits_for_one_that_has_a_request() {
     let server = Server::start(Limits {
         connections: 1,
         ..Limits::default()
     })
     .await;
-    let first = server.connect().await;
+    let mut busy = server.connect().await;
+    busy.write_all(last_get("/wait").as_bytes()).await.unwrap();
+    server.waiting.began.notified().await;
     let mut second = server.connect().await;
     second.write_all(last_get("/text").as_bytes()).await.unwrap();
-    let early = tokio::time::timeout(Duration::from_millis(200), second.readable()).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), second.readable()).await;
     assert!(early.is_err());
-    drop(first);
-    assert_eq!(
-        next_answer(&mut read_all(&mut second).await.as_slice()).1,
-        b"text"
-    );
+    server.waiting.answer_now.notify_one();
+    let waited = read_all(&mut busy).await;
+    assert_eq!(next_answer(&mut waited.as_slice()).1, b"waited");
+    let answer = read_all(&mut second).await;
+    assert_eq!(next_answer(&mut answer.as_slice()).1, b"text");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_the_limit_takes_the_place_of_the_one_that_is_idle_for_longest() {
+    let server = Server::start(Limits {
+        connections: 3,
+        ..Limits::default()
+    })
+    .await;
+    let mut busy = server.connect().await;
+    busy.write_all(last_get("/wait").as_bytes()).await.unwrap();
+    server.waiting.began.notified().await;
+    let (mut older, mut younger) = (server.connect().await, server.connect().await);
+    for connection in [&mut older, &mut younger] {
+        connection.write_all(get("/text").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"text") {
+            connection.read_buf(&mut answer).await.unwrap();
+        }
+    }
+    let answer = server.exchange(last_get("/text").as_bytes()).await;
+    assert_eq!(next_answer(&mut answer.as_slice()).1, b"text");
+    assert_eq!(read_all(&mut older).await, b"");
+    younger.write_all(last_get("/text").as_bytes()).await.unwrap();
+    let answer = read_all(&mut younger).await;
+    assert_eq!(next_answer(&mut answer.as_slice()).1, b"text");
+    server.waiting.answer_now.notify_one();
+    let waited = read_all(&mut busy).await;
+    assert_eq!(next_answer(&mut waited.as_slice()).1, b"waited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_a_little_now_and_then_is_cut() {
+    let server = Server::start(Limits {
+        body_rate_bytes: 1 << 40,
+        ..short_limits()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    let request = get(&format!("/file/0-{LARGE_BYTES}")).repeat(8);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut taken, mut piece) = (0, vec![0; 16 * 1024]);
+    // Never still for as long as the idle time-out, but below the rate.
+    while taken < 8 * LARGE_BYTES {
+        match stream.read(&mut piece).await {
+            Ok(bytes) if bytes > 0 => taken += bytes,
+            _ => break,
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(taken < 8 * LARGE_BYTES);
 }
 
 #[tokio::test(flavor = "multi_thread")]

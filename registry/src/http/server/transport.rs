@@ -17,10 +17,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::activity::Activity;
-use crate::metrics::Counter;
-use crate::metrics::Traffic;
-
 /// Stands for bytes of a file. The kernel gives such a block no memory until it is touched, which it never is.
 pub(super) static ZEROS: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; 1024 * 1024].into_boxed_slice());
 
@@ -166,114 +162,5 @@ impl AsyncWrite for Plain {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-/// A transport that tells what moves on it, and that does not reset the connection under a client that is still
-/// sending a body nobody reads: it would lose the answer that says why.
-#[derive(Debug)]
-pub(super) struct Watched<T> {
-    io: T,
-    activity: Arc<Activity>,
-    received: Counter,
-    sent: Counter,
-    lingering: Option<Linger>,
-}
-
-#[derive(Debug)]
-struct Linger {
-    until: Pin<Box<tokio::time::Sleep>>,
-    scratch: Vec<u8>,
-}
-
-/// How long a client that still sends may go on before it is cut.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
-
-impl<T> Watched<T> {
-    pub(super) fn new(io: T, activity: Arc<Activity>, traffic: &Traffic) -> Self {
-        Self {
-            io,
-            activity,
-            received: traffic.received.clone(),
-            sent: traffic.sent.clone(),
-            lingering: None,
-        }
-    }
-
-    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.has_written(outcome.is_ready());
-        if let Poll::Ready(Ok(bytes)) = &outcome {
-            count(&self.sent, *bytes);
-        }
-        outcome
-    }
-}
-
-fn count(counter: &Counter, bytes: usize) {
-    counter.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            self.activity.has_read();
-            count(&self.received, bytes);
-        }
-        outcome
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note_write(outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.note_write(outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.lingering.is_none() {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            if !this.activity.is_unread() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        let linger = this.lingering.get_or_insert_with(|| Linger {
-            until: Box::pin(tokio::time::sleep(LINGER)),
-            scratch: vec![0; 64 * 1024],
-        });
-        loop {
-            if linger.until.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            let mut buf = ReadBuf::new(&mut linger.scratch);
-            match ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => count(&this.received, buf.filled().len()),
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
     }
 }
