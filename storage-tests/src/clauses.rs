@@ -3,4 +3,6 @@
 pub mod blobs;
 pub mod issues;
 pub mod metadata;
+pub mod objects;
 pub mod races;
+pub mod upload_ends;

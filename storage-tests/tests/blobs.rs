@@ -9,20 +9,33 @@ storage_tests::stamp!(blobs: disk, s3, troubled, moto; [
     a_put_that_fails_leaves_nothing,
     an_append_over_its_limit_changes_nothing,
     a_wrong_digest_changes_nothing,
-    a_finish_can_be_repeated_anywhere,
-    a_finished_object_never_changes,
-    an_abort_leaves_nothing,
-    an_aborted_session_is_lost,
     an_unknown_hash_state_is_a_lost_session,
-    any_range_can_be_read,
-    what_is_missing_or_short_is_named,
-    a_signed_url_gives_the_bytes_and_ends,
-    a_delete_takes_one_object,
-    many_objects_are_deleted_at_once,
     uploads_at_once_do_not_mix,
     a_dropped_append_is_taken_up_from_the_row,
-    a_store_that_is_well_is_ready,
+    many_small_chunks_are_one_blob,
 ]);
+
+mod objects {
+    storage_tests::stamp!(objects: disk, s3, troubled, moto; [
+        any_range_can_be_read,
+        what_is_missing_or_short_is_named,
+        a_signed_url_gives_the_bytes_and_ends,
+        a_delete_takes_one_object,
+        many_objects_are_deleted_at_once,
+        a_store_that_is_well_is_ready,
+    ]);
+}
+
+mod upload_ends {
+    storage_tests::stamp!(upload_ends: disk, s3, troubled, moto; [
+        a_finish_can_be_repeated_anywhere,
+        a_finished_object_never_changes,
+        an_abort_leaves_nothing,
+        an_aborted_session_is_lost,
+        a_callers_death_leaves_nothing_that_no_row_names,
+        an_upload_may_end_with_its_last_bytes,
+    ]);
+}
 
 mod faults {
     use storage_tests::backends::{ObjectStoreUnderTest as _, key, s3};
@@ -77,6 +90,34 @@ mod faults {
                 );
                 if finished {
                     assert!(n > 5, "the faults were met");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// An abort or a delete that fails at any call is repeated, and then nothing is left.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_abort_or_a_delete_that_fails_at_any_call_can_be_repeated() {
+        let store = s3::start().await;
+        let (healthy, bytes) = (store.blobs(), content(9 << 20));
+        let expected = Digest::of(Algorithm::Sha256, &bytes);
+        for when in [When::Before, When::After] {
+            for n in 1.. {
+                let faulty = store.faulty(Faults::from_call(n, when));
+                let session = Session::new(key(), Algorithm::Sha256);
+                let appended = healthy.append(session, body(&bytes, 65_536), u64::MAX, &NoJournal);
+                let row = appended.await.unwrap().session;
+                let put = healthy.put(key(), body(&bytes, 65_536), u64::MAX, &expected, &NoJournal);
+                let stored = put.await.unwrap();
+                let aborted = faulty.abort(&row).await;
+                let deleted = faulty.delete(&stored.key).await;
+                healthy.abort(&row).await.unwrap();
+                healthy.delete(&stored.key).await.unwrap();
+                let left = store.leftovers().await;
+                assert_eq!((left.objects, left.staged), (0, 0), "call {n}");
+                if aborted.is_ok() && deleted.is_ok() {
+                    assert!(n > 2, "the faults were met");
                     break;
                 }
             }

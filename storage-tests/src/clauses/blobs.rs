@@ -1,9 +1,8 @@
-//! What `Blobs` promises.
+//! What `Blobs` promises of bytes on their way in.
 
 use std::io::Read as _;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,12 +11,12 @@ use wharf_registry::blobs::{
     BlobError, Blobs, ByteStream, Content, HashState, Key, NoJournal, Session, Staged,
 };
 
-use crate::backends::{Leftovers, ObjectStoreUnderTest, SignedUrls, key};
+use crate::backends::{Leftovers, ObjectStoreUnderTest, key};
 
-const SHA256: Algorithm = Algorithm::Sha256;
-const SHA512: Algorithm = Algorithm::Sha512;
-const NO_LIMIT: u64 = u64::MAX;
-const NOTHING: Leftovers = Leftovers {
+pub(crate) const SHA256: Algorithm = Algorithm::Sha256;
+pub(crate) const SHA512: Algorithm = Algorithm::Sha512;
+pub(crate) const NO_LIMIT: u64 = u64::MAX;
+pub(crate) const NOTHING: Leftovers = Leftovers {
     objects: 0,
     staged: 0,
 };
@@ -44,7 +43,7 @@ pub fn body(bytes: &Bytes, piece: usize) -> ByteStream<'static> {
 }
 
 /// Streams bytes and then breaks off.
-fn broken_body(bytes: &Bytes) -> ByteStream<'static> {
+pub(crate) fn broken_body(bytes: &Bytes) -> ByteStream<'static> {
     Box::pin(body(bytes, 1000).chain(stream::iter([Err("the line went dead".into())])))
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn through_a_row(session: &Session) -> Session {
     }
 }
 
-async fn assert_holds(blobs: &dyn Blobs, key: &Key, expected: &Bytes) {
+pub(crate) async fn assert_holds(blobs: &dyn Blobs, key: &Key, expected: &Bytes) {
     let size = u64::try_from(expected.len()).unwrap();
     assert!(
         read(blobs, key, 0..size).await == *expected,
@@ -326,104 +325,6 @@ pub async fn a_wrong_digest_changes_nothing(store: impl ObjectStoreUnderTest) {
     assert_holds(&*blobs, &stored.key, &bytes).await;
 }
 
-/// A finish whose row was not written is repeated by another replica, as often as need be.
-pub async fn a_finish_can_be_repeated_anywhere(mut store: impl ObjectStoreUnderTest) {
-    for size in [0, 10, 9 << 20, 16 << 20] {
-        let bytes = content(size);
-        let session = Session::new(key(), SHA256);
-        let session = store
-            .blobs()
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        let expected = Digest::of(SHA512, &bytes);
-        let first = store.blobs().finish(&session, &expected).await.unwrap();
-        for _ in 0..2 {
-            store.switch_replica().await;
-            assert_eq!(store.blobs().finish(&session, &expected).await.unwrap(), first);
-        }
-        assert_holds(&*store.blobs(), &first.key, &bytes).await;
-    }
-}
-
-/// A late append to a finished session leaves the object as it is, whether the store notices it or not: its state finds
-/// no row.
-pub async fn a_finished_object_never_changes(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    for size in [10, 9 << 20] {
-        let bytes = content(size);
-        let session = Session::new(key(), SHA256);
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
-        let late = body(&content(9 << 20), 65_536);
-        let _ = blobs.append(session, late, NO_LIMIT, &NoJournal).await;
-        assert_holds(&*blobs, &stored.key, &bytes).await;
-    }
-}
-
-/// An abort removes all of a session, begun, under way or finished without a row, and can be repeated.
-pub async fn an_abort_leaves_nothing(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    for size in [10, 9 << 20, 16 << 20] {
-        let bytes = content(size);
-        let begun = Session::new(key(), SHA256);
-        blobs.abort(&begun).await.unwrap();
-        let session = blobs
-            .append(begun, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        blobs.abort(&session).await.unwrap();
-        blobs.abort(&session).await.unwrap();
-        let session = Session::new(key(), SHA256);
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
-        blobs.abort(&session).await.unwrap();
-    }
-    assert_eq!(store.leftovers().await, NOTHING);
-}
-
-/// After an abort the session is lost: to a finish, and to an append unless that does not look.
-pub async fn an_aborted_session_is_lost(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(1000);
-    let session = Session::new(key(), SHA256);
-    let session = blobs
-        .append(session, body(&bytes, 100), NO_LIMIT, &NoJournal)
-        .await
-        .unwrap()
-        .session;
-    blobs.abort(&session).await.unwrap();
-    let append = blobs
-        .append(session.clone(), body(&bytes, 100), NO_LIMIT, &NoJournal)
-        .await;
-    let whole: Bytes = [bytes.clone(), bytes.clone()].concat().into();
-    let later = match append {
-        Ok(appended) => blobs
-            .finish(&appended.session, &Digest::of(SHA256, &whole))
-            .await
-            .map(drop),
-        Err(error) => Err(error),
-    };
-    assert!(matches!(later, Err(BlobError::SessionLost)), "{later:?}");
-    let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
-    assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
-}
-
 /// A hash state of a layout that this release does not know is a lost session, not a wrong digest.
 pub async fn an_unknown_hash_state_is_a_lost_session(store: impl ObjectStoreUnderTest) {
     let blobs = store.blobs();
@@ -441,163 +342,6 @@ pub async fn an_unknown_hash_state_is_a_lost_session(store: impl ObjectStoreUnde
     assert!(matches!(append, Err(BlobError::SessionLost)), "{append:?}");
     let finish = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await;
     assert!(matches!(finish, Err(BlobError::SessionLost)), "{finish:?}");
-}
-
-/// Any range of an object can be read, the empty one too.
-pub async fn any_range_can_be_read(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(1_000_000);
-    let stored = blobs
-        .put(
-            key(),
-            body(&bytes, 65_536),
-            NO_LIMIT,
-            &Digest::of(SHA256, &bytes),
-            &NoJournal,
-        )
-        .await
-        .unwrap();
-    for range in [
-        0..1_000_000,
-        0..1,
-        999_999..1_000_000,
-        499_000..700_001,
-        5..5,
-        1_000_000..1_000_000,
-    ] {
-        let expected =
-            bytes.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
-        assert!(
-            read(&*blobs, &stored.key, range.clone()).await == expected,
-            "{range:?}"
-        );
-    }
-}
-
-/// An object that is not there, or is shorter than its row says, is damage and named.
-pub async fn what_is_missing_or_short_is_named(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(100);
-    let stored = blobs
-        .put(
-            key(),
-            body(&bytes, 10),
-            NO_LIMIT,
-            &Digest::of(SHA256, &bytes),
-            &NoJournal,
-        )
-        .await
-        .unwrap();
-    for (key, range) in [
-        (key(), 0..10),
-        (key(), 0..0),
-        (stored.key, 0..101),
-        (stored.key, 101..102),
-        (stored.key, 100..101),
-    ] {
-        let opened = blobs.open(&key, range.clone()).await;
-        assert!(
-            matches!(opened, Err(BlobError::Missing { key: named }) if named == key),
-            "{range:?}: {opened:?}"
-        );
-    }
-}
-
-/// A signed URL gives the object, or a range of it, to whoever has it, until it ends. A folder signs none.
-pub async fn a_signed_url_gives_the_bytes_and_ends(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(300_000);
-    let expected = Digest::of(SHA256, &bytes);
-    let stored = blobs
-        .put(key(), body(&bytes, 65_536), NO_LIMIT, &expected, &NoJournal)
-        .await
-        .unwrap();
-    let hour = Duration::from_secs(3600);
-    let signed = blobs.presign(&stored.key, hour).await.unwrap();
-    let Some(url) = signed else {
-        assert_eq!(store.signed_urls(), SignedUrls::None);
-        return;
-    };
-    assert_ne!(store.signed_urls(), SignedUrls::None);
-    let stranger = reqwest::Client::new();
-    let whole = stranger.get(&url).send().await.unwrap();
-    assert_eq!(whole.status(), 200);
-    assert!(whole.bytes().await.unwrap() == bytes);
-    let part = stranger.get(&url).header("range", "bytes=1000-1999");
-    let part = part.send().await.unwrap();
-    assert_eq!(part.status(), 206);
-    assert!(part.bytes().await.unwrap() == bytes.slice(1000..2000));
-    // The signature is over this object's name.
-    let forged = url.replace(&stored.key.ulid(), &key().ulid());
-    if store.signed_urls() == SignedUrls::End {
-        assert_eq!(stranger.get(&forged).send().await.unwrap().status(), 403);
-        let short = blobs.presign(&stored.key, Duration::from_secs(1)).await.unwrap();
-        let ended = async {
-            while stranger
-                .get(short.as_ref().unwrap())
-                .send()
-                .await
-                .unwrap()
-                .status()
-                != 403
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), ended)
-            .await
-            .unwrap();
-    }
-}
-
-/// A delete is by key: the same bytes under another key stay. It can be repeated.
-pub async fn a_delete_takes_one_object(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(5000);
-    let expected = Digest::of(SHA256, &bytes);
-    let first = blobs
-        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected, &NoJournal)
-        .await
-        .unwrap();
-    let second = blobs
-        .put(key(), body(&bytes, 1000), NO_LIMIT, &expected, &NoJournal)
-        .await
-        .unwrap();
-    for _ in 0..2 {
-        blobs.delete(&first.key).await.unwrap();
-    }
-    let gone = blobs.open(&first.key, 0..1).await;
-    assert!(matches!(gone, Err(BlobError::Missing { .. })), "{gone:?}");
-    assert_holds(&*blobs, &second.key, &bytes).await;
-}
-
-/// Many objects are deleted at once, those that are missing too, and no others.
-pub async fn many_objects_are_deleted_at_once(store: impl ObjectStoreUnderTest) {
-    let blobs = store.blobs();
-    let bytes = content(10);
-    let expected = Digest::of(SHA256, &bytes);
-    let mut keys = Vec::new();
-    for _ in 0..20 {
-        let stored = blobs
-            .put(key(), body(&bytes, 10), NO_LIMIT, &expected, &NoJournal)
-            .await
-            .unwrap();
-        keys.push(stored.key);
-    }
-    let kept = keys.pop().unwrap();
-    keys.insert(7, key());
-    for _ in 0..2 {
-        blobs.delete_many(&keys).await.unwrap();
-    }
-    blobs.delete_many(&[]).await.unwrap();
-    assert_holds(&*blobs, &kept, &bytes).await;
-    assert_eq!(
-        store.leftovers().await,
-        Leftovers {
-            objects: 1,
-            staged: 0
-        }
-    );
 }
 
 /// Many uploads at once do not mix.
@@ -663,15 +407,10 @@ pub async fn a_dropped_append_is_taken_up_from_the_row(store: impl ObjectStoreUn
         .await
         .unwrap()
         .session;
-    let (reached, has_reached) = tokio::sync::oneshot::channel();
-    let mut reached = Some(reached);
-    let stalls = body(&bytes.slice(1000..11 << 20), 65_536).chain(stream::poll_fn(move |_| {
-        reached.take().map(|reached| reached.send(()));
-        std::task::Poll::Pending
-    }));
+    let (stalls, has_reached) = stalls(&bytes.slice(1000..11 << 20));
     let dropped = {
         let (blobs, row) = (Arc::clone(&blobs), row.clone());
-        tokio::spawn(async move { blobs.append(row, Box::pin(stalls), NO_LIMIT, &NoJournal).await })
+        tokio::spawn(async move { blobs.append(row, stalls, NO_LIMIT, &NoJournal).await })
     };
     has_reached.await.unwrap();
     dropped.abort();
@@ -685,7 +424,37 @@ pub async fn a_dropped_append_is_taken_up_from_the_row(store: impl ObjectStoreUn
     assert_holds(&*blobs, &stored.key, &bytes).await;
 }
 
-/// A store that is well says so.
-pub async fn a_store_that_is_well_is_ready(store: impl ObjectStoreUnderTest) {
-    store.blobs().ready().await.unwrap();
+/// Streams bytes and then nothing; says when they have been asked for.
+pub(crate) fn stalls(bytes: &Bytes) -> (ByteStream<'static>, tokio::sync::oneshot::Receiver<()>) {
+    let (reached, has_reached) = tokio::sync::oneshot::channel();
+    let mut reached = Some(reached);
+    let stalls = body(bytes, 65_536).chain(stream::poll_fn(move |_| {
+        reached.take().map(|reached| reached.send(()));
+        std::task::Poll::Pending
+    }));
+    (Box::pin(stalls), has_reached)
+}
+
+/// Many small chunks are one blob, and leave nothing but it.
+pub async fn many_small_chunks_are_one_blob(mut store: impl ObjectStoreUnderTest) {
+    let bytes = content(50 * 3000);
+    let mut session = Session::new(key(), SHA256);
+    for chunk in 0..50 {
+        let chunk = bytes.slice(chunk * 3000..(chunk + 1) * 3000);
+        let blobs = store.blobs();
+        let appended = blobs.append(through_a_row(&session), body(&chunk, 1000), NO_LIMIT, &NoJournal);
+        session = appended.await.unwrap().session;
+        drop(blobs);
+        store.switch_replica().await;
+    }
+    let expected = Digest::of(SHA256, &bytes);
+    let stored = store.blobs().finish(&session, &expected).await.unwrap();
+    assert_holds(&*store.blobs(), &stored.key, &bytes).await;
+    assert_eq!(
+        store.leftovers().await,
+        Leftovers {
+            objects: 1,
+            staged: 0
+        }
+    );
 }
