@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::programs::{refused, said};
+use crate::support::programs::{ours, output, refused, said};
 use crate::support::registry::Registry;
 
 /// A registry, and a folder that stands for a machine with buildah.
@@ -17,9 +17,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        let machine = tempfile::tempdir().unwrap();
+        // Some of its commands want the file that they are told of.
+        fs::write(machine.path().join("auth.json"), "{}").unwrap();
         Self {
             registry: Registry::start(),
-            machine: tempfile::tempdir().unwrap(),
+            machine,
         }
     }
 
@@ -211,4 +214,31 @@ fn layers_in_zstd_stay_in_it() {
             .args(["pull", "--quiet", "--tls-verify=false", &name]),
     );
     assert_eq!(scene.id(&name), before);
+}
+
+#[test]
+fn the_lines_of_a_build_run_by_our_runtime() {
+    let scene = Scene::new();
+    let context = scene.machine.path().join("context");
+    fs::create_dir(&context).unwrap();
+    fs::copy("/bin/busybox", context.join("busybox")).unwrap();
+    let lines = "FROM scratch\nCOPY busybox /bin/sh\nRUN echo $((6 * 7)) > /answer\n";
+    fs::write(context.join("Containerfile"), lines).unwrap();
+    let by_ours = |verb: &str| {
+        let mut buildah = scene.buildah();
+        buildah
+            .args([verb, "--isolation=oci", "--network=none", "--runtime"])
+            .arg(ours("wharf-runtime"));
+        buildah
+    };
+    said(by_ours("bud").args(["--quiet", "--tag", "made"]).arg(&context));
+    let container = said(scene.buildah().args(["from", "made"]));
+    let ended = output(by_ours("run").args([
+        container.trim_end(),
+        "sh",
+        "-c",
+        "read x </answer; echo $x; exit 7",
+    ]));
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "42\n", "{ended:?}");
+    assert_eq!(ended.status.code(), Some(7), "{ended:?}");
 }

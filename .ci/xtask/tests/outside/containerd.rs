@@ -1,14 +1,17 @@
 //! containerd's own client, `ctr`, with its daemon.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::bucket::Bucket;
 use crate::support::certificate::Certificate;
+use crate::support::cgroup::Cgroup;
 use crate::support::images::busybox;
 use crate::support::layout::{Layout, layer};
 use crate::support::machine::{ADDRESS, Machine, NAME};
-use crate::support::programs::{refused, said};
+use crate::support::programs::{ours, output, refused, said};
 use crate::support::registry::Registry;
 
 /// A machine with containerd, and a registry in its network.
@@ -216,4 +219,55 @@ fn content_that_is_in_a_bucket_comes_from_there() {
     assert_eq!(scene.digest(&name), before);
     // A configuration and two layers.
     assert_eq!(bucket.signed_reads(), 3);
+}
+
+#[test]
+fn a_task_runs_by_our_runtime_is_entered_paused_and_killed() {
+    // Gone after the machine, whose processes may be in it.
+    let cgroup = Cgroup::named("containerd");
+    let scene = Scene::new();
+    scene.import("busybox:own");
+    let run = |flag: &str, id: &str, script: &str| {
+        let mut run = scene.ctr();
+        run.args([
+            "run",
+            flag,
+            "--snapshotter=native",
+            "--cgroup",
+            &cgroup.path(),
+            "--runc-binary",
+        ])
+        .arg(ours("wharf-runtime"))
+        .arg("--runc-root")
+        .arg(scene.machine.folder().join("containers"))
+        .args(["busybox:own", id, "sh", "-c", script]);
+        output(&mut run)
+    };
+    let ended = run("--rm", "one", "echo hello; exit 3");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "hello\n", "{ended:?}");
+    assert_eq!(ended.status.code(), Some(3));
+    let ended = run("--detach", "two", "cat /dev/zero >/dev/null");
+    assert!(ended.status.success(), "{ended:?}");
+    let task = |arguments: &[&str]| output(scene.ctr().arg("task").args(arguments));
+    let ended = task(&["exec", "--exec-id=x", "two", "sh", "-c", "echo in; exit 4"]);
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "in\n", "{ended:?}");
+    assert_eq!(ended.status.code(), Some(4));
+    let state = |wanted: &str| {
+        let listed = task(&["ls"]).stdout;
+        String::from_utf8_lossy(&listed).contains(wanted)
+    };
+    assert!(task(&["pause", "two"]).status.success());
+    assert!(state("PAUSED"));
+    assert!(task(&["resume", "two"]).status.success());
+    assert!(state("RUNNING"));
+    assert!(task(&["kill", "--signal=KILL", "two"]).status.success());
+    let began = Instant::now();
+    while !state("STOPPED") && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = task(&["rm", "two"]);
+    assert!(ended.status.success(), "{ended:?}");
+    let warned = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(warned.contains("exit code 137"), "{warned}");
+    assert_eq!(cgroup.folders(), Vec::<PathBuf>::new());
 }

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use crate::support::bucket::Bucket;
 use crate::support::certificate::Certificate;
+use crate::support::cgroup::Cgroup;
 use crate::support::images::busybox;
 use crate::support::layout::{Layout, digest, layer};
 use crate::support::machine::{ADDRESS, Machine, NAME};
-use crate::support::programs::{output, refused, said, said_after};
+use crate::support::programs::{ours, output, programs, refused, said, said_after};
 use crate::support::registry::Registry;
 
 /// Debian's own: another in front of it on PATH would be another test.
@@ -21,6 +22,8 @@ const DOCKER: &str = "/usr/bin/docker";
 struct Scene {
     registry: Registry,
     machine: Machine,
+    /// Where the engine puts containers; gone after the machine, whose processes may be in it.
+    cgroup: Cgroup,
     /// How the engine is told to name the registry.
     host: String,
 }
@@ -38,6 +41,7 @@ impl Scene {
         let scene = Self {
             registry,
             machine,
+            cgroup: Cgroup::named("docker"),
             host,
         };
         let at = |name: &str| scene.machine.folder().join(name);
@@ -57,6 +61,9 @@ impl Scene {
             "--ip-forward=false",
             "--ip-masq=false",
         ]);
+        let runtime = programs().join("wharf-runtime");
+        engine.args(["--cgroup-parent", &scene.cgroup.path(), "--add-runtime"]);
+        engine.arg(format!("wharf={}", runtime.display()));
         let mut answers = scene.docker();
         scene.machine.daemon(&mut engine, answers.arg("version"));
         scene
@@ -378,6 +385,56 @@ fn layers_that_are_in_a_bucket_come_from_there() {
     assert_eq!(scene.id(&name), before);
     // A configuration and two layers.
     assert_eq!(bucket.signed_reads(), 3);
+}
+
+#[test]
+fn the_engine_runs_its_containers_by_our_runtime() {
+    ours("wharf-runtime");
+    let scene = Scene::new("");
+    scene.load("busybox:1");
+    let run = |arguments: &[&str]| {
+        let mut run = scene.docker();
+        run.args(["run", "--runtime=wharf", "--network=none"])
+            .args(arguments);
+        output(&mut run)
+    };
+    let ended = run(&["--rm", "busybox:1", "sh", "-c", "echo hello; exit 3"]);
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "hello\n", "{ended:?}");
+    assert_eq!(ended.status.code(), Some(3));
+    let ended = run(&["--rm", "busybox:1", "nosuch"]);
+    assert_eq!(ended.status.code(), Some(127), "{ended:?}");
+    let ended = run(&[
+        "--detach",
+        "--name=one",
+        "--memory=64m",
+        "busybox:1",
+        "sh",
+        "-c",
+        "cat /dev/zero >/dev/null",
+    ]);
+    assert!(ended.status.success(), "{ended:?}");
+    let ended = output(
+        scene
+            .docker()
+            .args(["exec", "one", "sh", "-c", "echo in; exit 4"]),
+    );
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "in\n", "{ended:?}");
+    assert_eq!(ended.status.code(), Some(4));
+    assert!(
+        !scene.cgroup.folders().is_empty(),
+        "it runs outside the engine's cgroup"
+    );
+    said(scene.docker().args(["pause", "one"]));
+    let mut state = scene.docker();
+    let told = said(state.args([
+        "inspect",
+        "--format",
+        "{{.State.Status}} {{.HostConfig.Runtime}}",
+        "one",
+    ]));
+    assert_eq!(told, "paused wharf\n");
+    said(scene.docker().args(["unpause", "one"]));
+    said(scene.docker().args(["rm", "--force", "one"]));
 }
 
 /// Tells the engine of an authority, in the machine's own `/etc`.
