@@ -68,6 +68,15 @@ mod manifests {
     ]);
 }
 
+mod programs {
+    storage_tests::stamp!((metadata/programs): sqlite, postgres; [
+        a_robot_is_added_and_given_another_secret,
+        a_removed_robot_takes_its_rules,
+        a_key_reads_back_and_goes_with_its_user,
+        every_change_of_programs_moves_the_epoch_everywhere,
+    ]);
+}
+
 mod referrers {
     storage_tests::stamp!((metadata/referrers): sqlite, postgres; [
         referrers_are_those_of_the_repository,

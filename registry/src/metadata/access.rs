@@ -88,6 +88,9 @@ pub enum BadPattern {
     /// A pattern longer than any repository name.
     #[error("a pattern has at most 255 characters")]
     TooLong,
+    /// A pattern without actions.
+    #[error("it is PATTERN:ACTIONS, like team/**:pull,push, not {0:?}")]
+    Allowance(String),
     /// An unknown action.
     #[error("unknown action {0:?}: pull, push, delete, or * for all")]
     Action(String),
@@ -190,6 +193,35 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// Actions in the repositories of a pattern, written `team/**:pull,push`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Allowance {
+    /// Where.
+    pub pattern: Pattern,
+    /// What.
+    pub actions: Actions,
+}
+
+impl FromStr for Allowance {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let (pattern, actions) = text
+            .split_once(':')
+            .ok_or_else(|| BadPattern::Allowance(text.to_owned()))?;
+        Ok(Self {
+            pattern: pattern.parse()?,
+            actions: actions.parse()?,
+        })
+    }
+}
+
+impl fmt::Display for Allowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.pattern, self.actions)
+    }
+}
+
 /// Which repositories a caller may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visible {
@@ -197,6 +229,8 @@ pub enum Visible {
     All,
     /// Those that one of the patterns matches; none, if there is no pattern.
     Matching(Vec<Pattern>),
+    /// Those of the first that one of the patterns matches too.
+    Within(Box<Visible>, Vec<Pattern>),
 }
 
 impl Visible {
@@ -205,39 +239,70 @@ impl Visible {
         match self {
             Self::All => true,
             Self::Matching(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
+            Self::Within(visible, patterns) => {
+                visible.includes(name) && patterns.iter().any(|pattern| pattern.matches(name))
+            }
         }
     }
 
     /// Returns the ranges of names (first, and the first one past it, or no end) that hold every visible name: in
     /// order, without overlap. A listing reads these alone, so that it costs what the caller may see.
-    pub fn ranges(&self) -> Vec<(String, Option<String>)> {
-        let Self::Matching(patterns) = self else {
-            return vec![(String::new(), None)];
-        };
-        let mut ranges: Vec<(String, Option<String>)> = patterns.iter().map(pattern_range).collect();
-        ranges.sort();
-        let mut merged: Vec<(String, Option<String>)> = Vec::new();
-        for (start, end) in ranges {
-            match merged.last_mut() {
-                Some((_, None)) => break,
-                Some((_, Some(last))) if start <= *last => match end {
-                    Some(end) => *last = end.max(std::mem::take(last)),
-                    None => {
-                        let open = merged.pop().map(|(start, _)| (start, None));
-                        merged.extend(open);
-                    }
-                },
-                _ => merged.push((start, end)),
+    pub fn ranges(&self) -> Vec<Range> {
+        match self {
+            Self::All => vec![(String::new(), None)],
+            Self::Matching(patterns) => merged(patterns),
+            Self::Within(visible, patterns) => intersected(&visible.ranges(), &merged(patterns)),
+        }
+    }
+}
+
+/// From the first name to the first one past it, or without an end.
+type Range = (String, Option<String>);
+
+/// Returns the ranges of all patterns, in order and without overlap.
+fn merged(patterns: &[Pattern]) -> Vec<Range> {
+    let mut ranges: Vec<Range> = patterns.iter().map(pattern_range).collect();
+    ranges.sort();
+    let mut merged: Vec<Range> = Vec::new();
+    for (start, end) in ranges {
+        match merged.last_mut() {
+            Some((_, None)) => break,
+            Some((_, Some(last))) if start <= *last => match end {
+                Some(end) => *last = end.max(std::mem::take(last)),
+                None => {
+                    let open = merged.pop().map(|(start, _)| (start, None));
+                    merged.extend(open);
+                }
+            },
+            _ => merged.push((start, end)),
+        }
+    }
+    merged
+}
+
+/// Returns what is in both, in order.
+fn intersected(first: &[Range], second: &[Range]) -> Vec<Range> {
+    let mut both = Vec::new();
+    for (start, end) in first {
+        for (other_start, other_end) in second {
+            let start = start.max(other_start).clone();
+            let end = match (end, other_end) {
+                (Some(end), Some(other)) => Some(end.min(other).clone()),
+                (Some(end), None) | (None, Some(end)) => Some(end.clone()),
+                (None, None) => None,
+            };
+            if end.as_ref().is_none_or(|end| start < *end) {
+                both.push((start, end));
             }
         }
-        merged
     }
+    both
 }
 
 /// Returns the range of names that a pattern can match. The characters of a name are ASCII, so the first one past a
 /// prefix is the prefix with its last byte one higher; no name holds a `!`, which sorts before all that it holds, so
 /// a name with one is the first past the name alone.
-fn pattern_range(pattern: &Pattern) -> (String, Option<String>) {
+fn pattern_range(pattern: &Pattern) -> Range {
     let prefix = pattern.literal_prefix();
     if pattern.is_literal() {
         return (prefix.to_owned(), Some(format!("{prefix}!")));
@@ -330,6 +395,49 @@ mod tests {
         assert_eq!(visible(&["x", "x"]).ranges(), vec![range("x", "x!")]);
         assert_eq!(visible(&["b/**", "*/app"]).ranges(), vec![(String::new(), None)]);
         assert_eq!(Visible::All.ranges(), vec![(String::new(), None)]);
+    }
+
+    #[test]
+    fn what_is_seen_within_patterns_is_what_both_match() {
+        let within = |outer: Visible, patterns: &[&str]| {
+            Visible::Within(Box::new(outer), patterns.iter().map(|p| pattern(p)).collect())
+        };
+        let range = |start: &str, end: &str| (start.to_owned(), Some(end.to_owned()));
+        let outer = Visible::Matching(vec![pattern("a/**"), pattern("*/app")]);
+        let visible = within(outer, &["a/x/**", "b/*"]);
+        for (name, seen) in [
+            ("a/x/y", true),
+            ("b/app", true),
+            ("a/y", false),
+            ("b/x", false),
+            ("c/app", false),
+        ] {
+            assert_eq!(visible.includes(name), seen, "{name}");
+        }
+        assert_eq!(visible.ranges(), vec![range("a/x/", "a/x0"), range("b/", "b0")]);
+        assert_eq!(within(Visible::All, &["a/**"]).ranges(), vec![range("a/", "a0")]);
+        assert_eq!(
+            within(Visible::Matching(vec![pattern("a/**")]), &["b/**"]).ranges(),
+            vec![]
+        );
+    }
+
+    #[test]
+    fn an_allowance_is_written_as_it_is_read() {
+        for text in ["team/**:pull,push", "**:pull,push,delete", "a/b:delete"] {
+            assert_eq!(text.parse::<Allowance>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "team/**",
+            "team/**:",
+            ":pull",
+            "team/**:fly",
+            "a b:pull",
+            "a:pull:push",
+        ] {
+            assert!(text.parse::<Allowance>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

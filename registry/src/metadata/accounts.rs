@@ -45,7 +45,7 @@ pub struct Rule {
 
 /// Users and rules.
 pub trait Accounts {
-    /// Returns a number that has gone up since any change of users, passwords or rules more than a second ago, by
+    /// Returns a number that has gone up since any change of users, passwords, robots, keys or rules more than a second ago, by
     /// whichever replica or command. It is cheap: what is remembered of rights is asked again when it has moved.
     fn auth_epoch(&self) -> Answer<'_, i64>;
 
@@ -71,7 +71,7 @@ pub trait Accounts {
     /// [`Error::UserUnknown`](super::Error::UserUnknown).
     fn set_password<'a>(&'a self, name: &'a str, password_hash: &'a str) -> Answer<'a, ()>;
 
-    /// Removes a user with the rules that name it, its refresh tokens and its stars; returns whether there was one.
+    /// Removes a user with the rules that name it, its refresh tokens, its API keys and its stars; returns whether there was one.
     /// What it pushed stays.
     fn remove_user<'a>(&'a self, name: &'a str) -> Answer<'a, bool>;
 

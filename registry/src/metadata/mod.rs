@@ -31,6 +31,7 @@ mod error;
 mod jobs;
 mod keys;
 mod manifests;
+mod programs;
 mod repositories;
 mod sql;
 mod tags;
@@ -38,7 +39,7 @@ mod uploads;
 
 use futures_util::future::BoxFuture;
 
-pub use access::{Actions, BadPattern, Pattern, Visible};
+pub use access::{Actions, Allowance, BadPattern, Pattern, Visible};
 pub use accounts::{Accounts, NewUser, Rule, User};
 pub use blobs::{Blob, BlobRows, CommitBlob, CommittedBlob, Lease, MountBlob, MountSource};
 pub use collection::{Collection, CondemnedBlob, DeadObject};
@@ -48,6 +49,7 @@ pub use keys::{NewRefreshToken, SigningKey, TokenRows};
 pub use manifests::{
     Manifests, Precondition, PutManifest, Referrer, ReferrersQuery, StoredManifest, StoredReferences,
 };
+pub use programs::{ApiKey, NewRobot, Programs, Robot};
 pub use repositories::{Description, DescriptionSource, Repositories, SearchHit, SearchPage, SearchQuery};
 pub use sql::{Options, SqlMetadata};
 pub use tags::{TagMove, Tags};
@@ -73,6 +75,7 @@ pub trait Metadata:
     + Tags
     + Uploads
     + Accounts
+    + Programs
     + TokenRows
     + Jobs
     + Collection

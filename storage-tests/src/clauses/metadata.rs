@@ -5,6 +5,7 @@ pub mod blob_rows;
 pub mod collection;
 pub mod jobs;
 pub mod manifests;
+pub mod programs;
 pub mod referrers;
 pub mod repositories;
 pub mod tags;

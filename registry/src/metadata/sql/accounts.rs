@@ -270,7 +270,7 @@ async fn remove_user(transaction: &mut Transaction, name: &str) -> Result<bool, 
     Ok(true)
 }
 
-async fn grant(transaction: &mut Transaction, rule: &Rule) -> Result<(), Failure> {
+pub(super) async fn grant(transaction: &mut Transaction, rule: &Rule) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO rules (who, pattern, actions) VALUES ($1, $2, $3)
          ON CONFLICT (who, pattern) DO UPDATE SET actions = excluded.actions",

@@ -21,6 +21,7 @@ mod epochs;
 mod jobs;
 mod keys;
 mod manifests;
+mod programs;
 mod put_manifest;
 mod repositories;
 mod row;

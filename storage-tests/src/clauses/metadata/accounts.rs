@@ -8,7 +8,7 @@ use super::{at, pattern, rule, user};
 use crate::backends::rows::RowsUnderTest;
 
 /// Waits until a replica's epoch is another than this one; it must be within two seconds.
-async fn moved(rows: &dyn Metadata, epoch: i64) -> i64 {
+pub(super) async fn moved(rows: &dyn Metadata, epoch: i64) -> i64 {
     let begin = Instant::now();
     loop {
         let now = rows.auth_epoch().await.unwrap();
