@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thiserror::Error;
 use wharf_protocol::manifest::ManifestLimits;
 
-use crate::auth::{Auth, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
+use crate::auth::htpasswd::HtpasswdError;
+use crate::auth::{Auth, Htpasswd, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -35,11 +37,22 @@ pub struct App {
     request_ids: RequestIds,
 }
 
+/// Why the registry can't be wired.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The signing keys can't be read or made.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The htpasswd file can't be used.
+    #[error(transparent)]
+    Htpasswd(#[from] HtpasswdError),
+}
+
 impl App {
     /// Wires the registry over rows and bytes.
     ///
     /// # Errors
-    /// The signing keys can't be read or made.
+    /// See [`StartError`].
     pub async fn new(
         config: Config,
         metadata: Arc<dyn Metadata>,
@@ -47,7 +60,8 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, StartError> {
+        let htpasswd = config.htpasswd.as_deref().map(Htpasswd::open).transpose()?;
         let keys = KeyRing::load(Arc::clone(&metadata), Arc::clone(&random), &*clock).await?;
         let tokens = Tokens::new(
             Arc::clone(&metadata),
@@ -60,10 +74,11 @@ impl App {
         );
         let limits = &config.limits;
         let auth = Auth {
-            policy: Policy::new(Arc::clone(&metadata), config.anonymous),
+            policy: Policy::new(Arc::clone(&metadata), config.anonymous, htpasswd),
             passwords: Passwords::new(&*random),
             throttle: Throttle::new(limits.login_failures_account, limits.login_failures_address),
             tokens,
+            clock: Arc::clone(&clock),
         };
         let index = Index::new(Arc::clone(&metadata));
         let request_ids = RequestIds::new(&*random);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::metadata::Allowance;
+
 /// A self-hosted OCI registry.
 #[derive(Debug, Parser)]
 #[command(name = "wharf-registry", version, about, disable_help_subcommand = true)]
@@ -42,6 +44,12 @@ pub enum Command {
     /// Manage users
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage robots: accounts of programs, which log in as robot/NAME
+    #[command(subcommand)]
+    Robot(RobotCommand),
+    /// Manage API keys: what a program shows instead of its user's password
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Let a user, or everyone, do something in the repositories that match a pattern
     Grant(Grant),
     /// Take a rule back
@@ -102,10 +110,56 @@ pub enum UserCommand {
     Ls,
 }
 
+/// Commands on robots.
+#[derive(Debug, Subcommand)]
+pub enum RobotCommand {
+    /// Add a robot, or give one that exists another secret; prints the secret, this once
+    Add {
+        /// The robot's name; it logs in as robot/NAME
+        name: String,
+        /// What it may do, as "grant robot/NAME" would say; may be repeated
+        #[arg(long, value_name = "PATTERN:ACTIONS")]
+        scope: Vec<Allowance>,
+        /// For how long it may log in, like 90d; for ever without
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// Remove a robot with its rules
+    Rm {
+        /// The robot's name
+        name: String,
+    },
+    /// List the robots
+    Ls,
+}
+
+/// Commands on API keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Add an API key and print it, this once
+    Add {
+        /// For whom it acts
+        user: String,
+        /// What it may do, of what the user may; may be repeated
+        #[arg(long, value_name = "PATTERN:ACTIONS", required = true)]
+        scope: Vec<Allowance>,
+        /// For how long it is good, like 90d; for ever without
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// Remove an API key
+    Rm {
+        /// The key's id, as "key ls" shows it
+        id: String,
+    },
+    /// List the API keys
+    Ls,
+}
+
 /// Arguments of `grant`.
 #[derive(Debug, Args)]
 pub struct Grant {
-    /// A user's name, or "anonymous", or "*" for every user who logged in
+    /// A user's name, or robot/NAME, or "anonymous", or "*" for every user who logged in
     pub who: String,
     /// Repositories: a name, with "*" for one component and "**" for any number
     pub pattern: String,

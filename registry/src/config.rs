@@ -22,6 +22,7 @@ use self::layers::Layers;
 pub use self::namespaces::Namespaces;
 pub use self::postgres::Postgres;
 pub use self::redirects::Redirects;
+pub(crate) use self::value::duration;
 pub use self::value::{Anonymous, DatabaseUrl, LogFormat, Network, StorageUrl};
 use crate::cli::{Places, Serve};
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub admin_password_file: Option<PathBuf>,
     /// What those may do who don't log in.
     pub anonymous: Anonymous,
+    /// A file of more users, with bcrypt hashes; read again when it changes.
+    pub htpasswd: Option<PathBuf>,
     /// The `service` of tokens and challenges.
     pub service: String,
     /// `scheme://host[:port]` as clients see it; by default each request's own.
@@ -192,6 +195,7 @@ impl Config {
         let tls = layers.pair("tls_cert", tls_cert, "tls_key", tls_key);
         let admin_password_file = layers.take("admin_password_file", "", value::optional_path);
         let anonymous = layers.take("anonymous", "none", value::anonymous);
+        let htpasswd = layers.take("htpasswd", "", value::optional_path);
         let service = layers.take("service", "wharf-registry", value::service);
         let public_url = layers.take("public_url", "", value::public_url);
         let trusted_proxies = layers.take("trusted_proxies", "", value::networks);
@@ -222,6 +226,7 @@ impl Config {
             tls: tls?.map(|(cert, key)| Tls { cert, key }),
             admin_password_file: admin_password_file?,
             anonymous: anonymous?,
+            htpasswd: htpasswd?,
             service: service?,
             public_url: public_url?,
             trusted_proxies: trusted_proxies?,

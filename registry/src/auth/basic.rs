@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metadata::User;
+use super::{Grants, made_up};
 use crate::random::Random;
 
 /// For how long a verified password is not hashed again.
@@ -21,6 +21,8 @@ const REMEMBER: Duration = Duration::from_secs(300);
 const REMEMBERED: usize = 10_000;
 /// The longest password, in bytes.
 const LONGEST: usize = 1024;
+/// The longest password of a bcrypt hash, in bytes.
+const LONGEST_BCRYPT: usize = 72;
 /// A hash that no password has, of the cost that ours have: what is verified for a user who doesn't exist.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -37,6 +39,9 @@ pub enum BadLogin {
     /// The password is empty or too long.
     #[error("a password has 1 to {LONGEST} bytes")]
     Password,
+    /// What begins so is looked up as a key.
+    #[error("a password does not begin with {}, as API keys do", made_up::KEY)]
+    KeyLike,
     /// The hash could not be made.
     #[error("hashing the password failed: {0}")]
     Hash(String),
@@ -65,9 +70,94 @@ pub fn hash(password: &str) -> Result<String, BadLogin> {
     if password.is_empty() || password.len() > LONGEST {
         return Err(BadLogin::Password);
     }
+    if password.starts_with(made_up::KEY) {
+        return Err(BadLogin::KeyLike);
+    }
     let hash = Argon2::default().hash_password(password.as_bytes());
     hash.map(|hash| hash.to_string())
         .map_err(|error| BadLogin::Hash(error.to_string()))
+}
+
+/// What somebody shows to prove who they are, as we keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// A password, by its argon2 hash in PHC form.
+    Argon2(String),
+    /// A password, by its bcrypt hash.
+    Bcrypt {
+        /// The hash, with its salt and cost.
+        hash: String,
+        /// The cost.
+        cost: u32,
+    },
+    /// What we made up ourselves, by the hash of [`made_up`].
+    MadeUp(String),
+}
+
+impl Secret {
+    /// Returns whether this is the password. Takes the hash's time, whatever the password is.
+    pub(super) fn is(&self, password: &str) -> bool {
+        match self {
+            Self::MadeUp(hash) => made_up::hash(password).as_bytes().ct_eq(hash.as_bytes()).into(),
+            Self::Argon2(hash) => {
+                password.len() <= LONGEST
+                    && PasswordHash::new(hash).is_ok_and(|hash| {
+                        Argon2::default()
+                            .verify_password(password.as_bytes(), &hash)
+                            .is_ok()
+                    })
+            }
+            // bcrypt hashes 72 bytes and drops the rest, and takes a NUL for the end.
+            Self::Bcrypt { hash, .. } => {
+                bcrypt::verify(password, hash).is_ok_and(|same| same)
+                    && password.len() <= LONGEST_BCRYPT
+                    && !password.contains('\0')
+            }
+        }
+    }
+
+    /// Returns what is left to do after a wrong password so that it has cost what every wrong password costs: one
+    /// argon2 hash, and as many of bcrypt's rounds as the costliest line of the htpasswd file takes.
+    fn rest(&self, costliest: u32) -> Rest {
+        match self {
+            Self::Argon2(_) if costliest == 0 => Rest {
+                argon2: false,
+                bcrypt: 0..0,
+            },
+            // Nobody guesses it, whatever the time tells.
+            Self::MadeUp(_) => Rest {
+                argon2: false,
+                bcrypt: 0..0,
+            },
+            Self::Argon2(_) => Rest {
+                argon2: false,
+                bcrypt: costliest..costliest.saturating_add(1),
+            },
+            // 2^c rounds were done, and 2^c + … + 2^(n-1) = 2^n - 2^c are left.
+            Self::Bcrypt { cost, .. } => Rest {
+                argon2: true,
+                bcrypt: *cost..costliest,
+            },
+        }
+    }
+}
+
+/// Work that has no result.
+struct Rest {
+    argon2: bool,
+    /// A hash of each of these costs.
+    bcrypt: std::ops::Range<u32>,
+}
+
+impl Rest {
+    fn work_off(self, password: &str) {
+        if self.argon2 {
+            std::hint::black_box(Secret::Argon2(NOBODY.to_owned()).is(password));
+        }
+        for cost in self.bcrypt {
+            std::hint::black_box(bcrypt::hash_with_salt_bytes(password, cost, [0; 16]).is_ok());
+        }
+    }
 }
 
 /// Verifies passwords, a few at a time, and remembers for minutes which were right.
@@ -97,13 +187,15 @@ impl Passwords {
         }
     }
 
-    /// Returns whether this password was right a short time ago, and the user's row is the same since.
-    pub(super) fn remembers(&self, user: Option<&User>, password: &str) -> bool {
-        let Some(user) = user else { return false };
-        let proof = self.proof(user, password);
+    /// Returns whether this password was right a short time ago, and the account is the same since.
+    pub(super) fn remembers(&self, grants: &Grants, password: &str) -> bool {
+        let Some(version) = grants.version() else {
+            return false;
+        };
+        let proof = self.proof(version, password);
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(&user.name).is_some_and(|known| {
-            known.version == user.version && known.until > Instant::now() && known.proof.ct_eq(&proof).into()
+        remembered.get(grants.name()).is_some_and(|known| {
+            known.version == version && known.until > Instant::now() && known.proof.ct_eq(&proof).into()
         })
     }
 
@@ -112,49 +204,56 @@ impl Passwords {
         Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
-    /// Verifies the password by its hash, in the same time for a user who doesn't exist.
+    /// Verifies the password by its hash; a wrong one takes the same time whosever it is, and for somebody who doesn't
+    /// exist. `costliest` is the largest cost of the htpasswd file, 0 without one.
     pub(super) async fn verify(
         &self,
         turn: Option<OwnedSemaphorePermit>,
-        user: Option<&User>,
+        grants: &Grants,
         password: &str,
+        costliest: u32,
     ) -> bool {
-        let hash = user.map_or_else(|| NOBODY.to_owned(), |user| user.password_hash.clone());
+        let account = grants.account();
+        let secret = account.map_or_else(
+            || Secret::Argon2(NOBODY.to_owned()),
+            |account| account.secret.clone(),
+        );
         let shown = password.to_owned();
         let hashed = tokio::task::spawn_blocking(move || {
-            let right = shown.len() <= LONGEST
-                && PasswordHash::new(&hash)
-                    .is_ok_and(|hash| Argon2::default().verify_password(shown.as_bytes(), &hash).is_ok());
+            let right = secret.is(&shown);
+            if !right {
+                secret.rest(costliest).work_off(&shown);
+            }
             drop(turn);
             right
         });
         let right = hashed.await.unwrap_or(false);
-        match user {
-            Some(user) if right => {
-                self.remember(user, password);
+        match grants.version() {
+            Some(version) if right => {
+                self.remember(grants.name(), version, password);
                 true
             }
             _ => false,
         }
     }
 
-    fn remember(&self, user: &User, password: &str) {
+    fn remember(&self, name: &str, version: i64, password: &str) {
         let known = Remembered {
-            version: user.version,
-            proof: self.proof(user, password),
+            version,
+            proof: self.proof(version, password),
             until: Instant::now() + REMEMBER,
         };
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(user.name.clone(), known);
+        remembered.insert(name.to_owned(), known);
     }
 
-    fn proof(&self, user: &User, password: &str) -> [u8; 32] {
+    fn proof(&self, version: i64, password: &str) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.secret);
-        hash.update(user.version.to_le_bytes());
+        hash.update(version.to_le_bytes());
         hash.update(password.as_bytes());
         hash.finalize().into()
     }
@@ -182,5 +281,30 @@ mod tests {
         assert_eq!(parameters(&ours), parameters(NOBODY));
         let nobody = PasswordHash::new(NOBODY).unwrap();
         assert!(Argon2::default().verify_password(b"", &nobody).is_err());
+    }
+
+    #[test]
+    fn a_wrong_password_costs_the_same_whosever_it_is() {
+        let argon2 = Secret::Argon2(NOBODY.to_owned());
+        let bcrypt = |cost| Secret::Bcrypt {
+            hash: String::new(),
+            cost,
+        };
+        let whole = |secret: &Secret, costliest| {
+            let rest = secret.rest(costliest);
+            let (argon2, rounds) = match secret {
+                Secret::Argon2(_) => (1, 0),
+                Secret::Bcrypt { cost, .. } => (0, 1 << cost),
+                Secret::MadeUp(_) => (0, 0),
+            };
+            (
+                argon2 + u32::from(rest.argon2),
+                rounds + rest.bcrypt.map(|cost| 1_u64 << cost).sum::<u64>(),
+            )
+        };
+        assert_eq!(whole(&argon2, 0), (1, 0));
+        for secret in [argon2, bcrypt(4), bcrypt(7), bcrypt(10)] {
+            assert_eq!(whole(&secret, 10), (1, 1 << 10), "{secret:?}");
+        }
     }
 }

@@ -10,6 +10,9 @@
 mod authorized;
 pub mod basic;
 mod credentials;
+mod grants;
+pub mod htpasswd;
+pub mod made_up;
 mod policy;
 mod throttle;
 mod token;
@@ -25,10 +28,13 @@ use wharf_protocol::scope::{Action, Scope};
 pub use self::authorized::{Allowed, Authorized};
 pub use self::basic::Passwords;
 pub use self::credentials::Credentials;
-pub use self::policy::{EVERY_USER, Grants, Policy};
+pub use self::grants::{Grants, Principal};
+pub use self::htpasswd::Htpasswd;
+pub use self::policy::{EVERY_USER, Policy};
 pub use self::throttle::Throttle;
 use self::token::Verified;
 pub use self::token::{Access, Issued, KeyError, KeyRing, TokenRequest, Tokens};
+use crate::clock::Clock;
 use crate::metadata;
 use crate::operation::{Need, Operation};
 
@@ -108,6 +114,8 @@ pub struct Auth {
     pub throttle: Throttle,
     /// Issues and verifies tokens.
     pub tokens: Tokens,
+    /// Tells when robots and keys expire.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Auth {
@@ -154,7 +162,7 @@ impl Auth {
     async fn identify(&self, credentials: Credentials<'_>, address: IpAddr) -> Result<Identity, Denial> {
         match credentials {
             Credentials::None => Ok(Identity {
-                grants: self.policy.grants(None).await?,
+                grants: self.nobody().await?,
                 shown: Shown::Nothing,
             }),
             Credentials::Unreadable => Err(Denial::WrongCredentials),
@@ -167,10 +175,15 @@ impl Auth {
             }
             Credentials::Bearer(token) => {
                 let verified = self.tokens.verify(token).await?;
-                let grants = self.policy.grants(verified.subject()).await?;
-                if verified.subject().is_some() && grants.version() != Some(verified.version()) {
+                let grants = self.policy.grants(verified.principal()).await?;
+                if grants.version().unwrap_or_default() != verified.version() {
                     return Err(Denial::InvalidToken(
                         "its user was changed or removed since it was issued",
+                    ));
+                }
+                if grants.has_expired(self.clock.now()) {
+                    return Err(Denial::InvalidToken(
+                        "the account that it was issued to has expired",
                     ));
                 }
                 Ok(Identity {
@@ -181,29 +194,95 @@ impl Auth {
         }
     }
 
-    /// Verifies a name and a password.
+    /// Returns what those may do who show nothing.
+    ///
+    /// # Errors
+    /// The rights could not be read.
+    pub async fn nobody(&self) -> Result<Arc<Grants>, Denial> {
+        Ok(self.policy.grants(&Principal::Nobody).await?)
+    }
+
+    /// Verifies a refresh token.
+    ///
+    /// # Errors
+    /// [`Denial::WrongCredentials`] if it is nobody's any more; [`Denial::Throttled`].
+    pub async fn refresh(&self, token: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
+        match self.tokens.refresh(token).await? {
+            Some(name) => Ok(self.policy.grants(&Principal::User(name)).await?),
+            None => Err(self.refusal("a refresh token", address)),
+        }
+    }
+
+    /// Verifies a name and a password, or what stands in a password's place: an API key of the user, the secret of a
+    /// robot.
     ///
     /// # Errors
     /// [`Denial::WrongCredentials`] after the same time for a user who doesn't exist; [`Denial::Throttled`].
     pub async fn login(&self, name: &str, password: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
-        let grants = self.policy.grants(Some(name)).await?;
-        if self.passwords.remembers(grants.user(), password) {
+        let who = match made_up::key_id(password) {
+            Some(id) => Principal::Key {
+                user: name.to_owned(),
+                id: id.to_owned(),
+            },
+            None => Principal::of_account(name.to_owned()),
+        };
+        let grants = self.policy.grants(&who).await?;
+        match who {
+            Principal::Nobody | Principal::User(_) => self.by_password(grants, password, address).await,
+            Principal::Robot(_) | Principal::Key { .. } => self.by_made_up(grants, password, address),
+        }
+    }
+
+    /// Verifies a secret that nobody can guess. The right one is let in whatever has failed before: else a stranger
+    /// who fails in a robot's name would lock it out.
+    fn by_made_up(&self, grants: Arc<Grants>, secret: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
+        let right = grants.account().is_some_and(|account| account.secret.is(secret));
+        if right && !grants.has_expired(self.clock.now()) {
+            return Ok(grants);
+        }
+        // An old key that somebody goes on using does not keep its user from logging in.
+        let account = match grants.principal() {
+            Principal::Key { user, .. } => format!("{user}:key"),
+            named => named.name().to_owned(),
+        };
+        Err(self.refusal(&account, address))
+    }
+
+    async fn by_password(
+        &self,
+        grants: Arc<Grants>,
+        password: &str,
+        address: IpAddr,
+    ) -> Result<Arc<Grants>, Denial> {
+        if self.passwords.remembers(&grants, password) {
             return Ok(grants);
         }
         // Only so many hashes are computed at once. Whoever waited looks again: another may have verified the same
         // password meanwhile, or have failed once too often.
         let turn = self.passwords.turn().await;
-        if self.passwords.remembers(grants.user(), password) {
+        if self.passwords.remembers(&grants, password) {
             return Ok(grants);
         }
         self.throttle
-            .check(name, address)
+            .check(grants.name(), address)
             .map_err(|retry_after| Denial::Throttled { retry_after })?;
-        if self.passwords.verify(turn, grants.user(), password).await {
+        let costliest = self.policy.costliest().await;
+        if self.passwords.verify(turn, &grants, password, costliest).await {
             Ok(grants)
         } else {
-            self.throttle.failed(name, address);
+            self.throttle.failed(grants.name(), address);
             Err(Denial::WrongCredentials)
+        }
+    }
+
+    /// Counts a failure, and says what it comes to.
+    fn refusal(&self, account: &str, address: IpAddr) -> Denial {
+        match self.throttle.check(account, address) {
+            Err(retry_after) => Denial::Throttled { retry_after },
+            Ok(()) => {
+                self.throttle.failed(account, address);
+                Denial::WrongCredentials
+            }
         }
     }
 }

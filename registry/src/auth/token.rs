@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,7 +13,8 @@ use wharf_protocol::name::RepositoryName;
 use wharf_protocol::scope::{Action, Actions, Scope};
 
 pub use self::keys::{KeyError, KeyRing};
-use super::{Denial, Grants};
+use super::grants::{Grants, Principal};
+use super::{Denial, made_up};
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::{self, Metadata, NewRefreshToken};
 use crate::random::Random;
@@ -25,8 +24,6 @@ const REMEMBERED: usize = 10_000;
 /// How far another replica's clock may be ahead of ours.
 const SKEW_S: i64 = 5;
 const ISSUER: &str = "wharf-registry";
-/// What our refresh tokens begin with, so that leak scanners know them.
-const REFRESH_PREFIX: &str = "wharf_rt_";
 
 /// What a token says. The names are the JWT's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,9 +36,12 @@ struct Claims {
     iat: i64,
     jti: String,
     access: Vec<Access>,
-    /// The version of the user's row at the time.
+    /// The version of the account at the time.
     #[serde(default)]
     ver: i64,
+    /// The API key that acts for `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// One entry of a token's `access`.
@@ -59,7 +59,7 @@ pub struct Access {
 /// A token whose signature was good.
 #[derive(Debug)]
 pub(crate) struct Verified {
-    subject: String,
+    principal: Principal,
     version: i64,
     not_before_s: i64,
     expires_s: i64,
@@ -68,8 +68,8 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    pub(super) fn subject(&self) -> Option<&str> {
-        (!self.subject.is_empty()).then_some(&self.subject)
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     pub(super) fn version(&self) -> i64 {
@@ -99,8 +99,13 @@ impl Verified {
 
 impl From<Claims> for Verified {
     fn from(claims: Claims) -> Self {
+        let principal = match (claims.sub, claims.key) {
+            (user, Some(id)) => Principal::Key { user, id },
+            (nobody, None) if nobody.is_empty() => Principal::Nobody,
+            (name, None) => Principal::of_account(name),
+        };
         let mut verified = Self {
-            subject: claims.sub,
+            principal,
             version: claims.ver,
             not_before_s: claims.nbf,
             expires_s: claims.exp,
@@ -240,17 +245,20 @@ impl Tokens {
     pub async fn issue(&self, grants: &Grants, request: &TokenRequest) -> Result<Issued, Denial> {
         let now = self.clock.now();
         let access = granted(grants, &request.scopes);
-        let user = grants.user();
         let claims = Claims {
             iss: ISSUER.to_owned(),
-            sub: user.map(|user| user.name.clone()).unwrap_or_default(),
+            sub: subject(grants),
             aud: self.service.clone(),
             exp: now.plus(self.life).as_secs(),
             nbf: now.as_secs(),
             iat: now.as_secs(),
             jti: format!("{:032x}", self.random.number()),
             access: access.clone(),
-            ver: user.map(|user| user.version).unwrap_or_default(),
+            ver: grants.version().unwrap_or_default(),
+            key: match grants.principal() {
+                Principal::Key { id, .. } => Some(id.clone()),
+                Principal::Nobody | Principal::User(_) | Principal::Robot(_) => None,
+            },
         };
         let (kid, key) = self.keys.signing(now).await?;
         let header = Header {
@@ -259,8 +267,11 @@ impl Tokens {
         };
         let token = jsonwebtoken::encode(&header, &claims, &key)
             .map_err(|_not| Denial::InvalidToken("signing it failed"))?;
-        let refresh_token = match user {
-            Some(user) if request.offline => Some(self.refresh_token(user, &request.client, now).await?),
+        let refresh_token = match grants.account() {
+            Some(account) if request.offline && account.refreshes => {
+                let token = self.refresh_token(grants.name(), account.version, &request.client, now);
+                Some(token.await?)
+            }
             _ => None,
         };
         Ok(Issued {
@@ -274,15 +285,16 @@ impl Tokens {
 
     async fn refresh_token(
         &self,
-        user: &metadata::User,
+        user: &str,
+        user_version: i64,
         client: &str,
         now: Timestamp,
     ) -> Result<String, Denial> {
-        let token = format!("{REFRESH_PREFIX}{}", URL_SAFE_NO_PAD.encode(self.random.secret()));
+        let token = made_up::refresh_token(&*self.random);
         let row = NewRefreshToken {
-            hash: Sha256::digest(token.as_bytes()).to_vec(),
-            user: user.name.clone(),
-            user_version: user.version,
+            hash: made_up::hash_bytes(&token).to_vec(),
+            user: user.to_owned(),
+            user_version,
             client: client.chars().take(100).collect(),
             now,
             life: self.refresh_life,
@@ -303,17 +315,22 @@ impl Tokens {
         Ok(())
     }
 
-    /// Returns whose refresh token this is.
-    ///
-    /// # Errors
-    /// [`Denial::WrongCredentials`] if it is nobody's any more.
-    pub async fn refresh(&self, token: &str) -> Result<String, Denial> {
-        let hash = Sha256::digest(token.as_bytes());
+    /// Returns whose refresh token this is, if anybody's.
+    pub(super) async fn refresh(&self, token: &str) -> Result<Option<String>, metadata::Error> {
+        let hash = made_up::hash_bytes(token);
         let user = self
             .metadata
             .use_refresh_token(&hash, self.clock.now(), self.refresh_life)
             .await?;
-        user.map(|user| user.name).ok_or(Denial::WrongCredentials)
+        Ok(user.map(|user| user.name))
+    }
+}
+
+/// Returns a token's `sub`; nobody's is empty (docker's token documents).
+fn subject(grants: &Grants) -> String {
+    match grants.principal() {
+        Principal::Nobody => String::new(),
+        named => named.name().to_owned(),
     }
 }
 
@@ -365,7 +382,7 @@ fn repository_actions(grants: &Grants, scope: &Scope) -> Actions {
 }
 
 fn catalog_actions(grants: &Grants, scope: &Scope) -> Actions {
-    if grants.user().is_none() && !grants.may_pull_something() {
+    if grants.account().is_none() && !grants.may_pull_something() {
         return Actions::NONE;
     }
     scope

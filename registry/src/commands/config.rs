@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Error, print};
+use crate::auth::Htpasswd;
 use crate::cli::{ConfigCommand, Places};
 use crate::config::Config;
 
@@ -10,6 +11,9 @@ use crate::config::Config;
 pub(super) fn config(places: &Places, command: ConfigCommand) -> Result<(), Error> {
     let ConfigCommand::Check(flags) = command;
     let config = super::load(places, &flags)?;
+    if let Some(path) = &config.htpasswd {
+        Htpasswd::open(path)?;
+    }
     print(&shown(&config))
 }
 

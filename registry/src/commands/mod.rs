@@ -2,6 +2,7 @@
 
 mod config;
 mod password;
+mod programs;
 mod rules;
 mod serve;
 mod user;
@@ -12,8 +13,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::app::StartError;
+use crate::auth::Denial;
 use crate::auth::basic::BadLogin;
-use crate::auth::{Denial, KeyError};
+use crate::auth::htpasswd::HtpasswdError;
 use crate::blobs::cloud::AddressError;
 use crate::blobs::disk::OpenError;
 use crate::cli::{Cli, Command, Places, Serve};
@@ -39,9 +42,12 @@ pub enum Error {
     /// The bucket of blobs can't be used.
     #[error("storage: {0}")]
     Cloud(#[from] AddressError),
-    /// The signing keys can't be used.
+    /// The registry can't be wired.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Start(#[from] StartError),
+    /// The htpasswd file can't be used.
+    #[error(transparent)]
+    Htpasswd(#[from] HtpasswdError),
     /// The certificate can't be used.
     #[error("tls_cert, tls_key: {0}")]
     Tls(#[from] TlsError),
@@ -111,6 +117,12 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match command {
         Command::Serve(flags) => runtime()?.block_on(serve::serve(load(&places, &flags)?)),
         Command::User(command) => runtime()?.block_on(user::user(load(&places, &Serve::default())?, command)),
+        Command::Robot(command) => {
+            runtime()?.block_on(programs::robot(load(&places, &Serve::default())?, command))
+        }
+        Command::Key(command) => {
+            runtime()?.block_on(programs::key(load(&places, &Serve::default())?, command))
+        }
         Command::Grant(grant) => runtime()?.block_on(rules::grant(load(&places, &Serve::default())?, grant)),
         Command::Revoke(revoke) => {
             runtime()?.block_on(rules::revoke(load(&places, &Serve::default())?, revoke))

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{Error, print, say, with_database};
-use crate::auth::{ANONYMOUS, EVERY_USER, basic};
+use crate::auth::{ANONYMOUS, EVERY_USER, Htpasswd, basic, made_up};
 use crate::cli::{Grant, Revoke, RulesCommand};
 use crate::config::Config;
-use crate::metadata::{Accounts as _, Pattern, Rule};
+use crate::metadata::{Accounts as _, Pattern, Programs as _, Rule};
 
 pub(super) async fn grant(config: Config, grant: Grant) -> Result<(), Error> {
     let Grant {
@@ -15,8 +15,9 @@ pub(super) async fn grant(config: Config, grant: Grant) -> Result<(), Error> {
         actions,
     } = grant;
     let special = [ANONYMOUS, EVERY_USER].contains(&who.as_str());
+    let robot = made_up::robots_own_name(&who);
     if !special {
-        basic::check_name(&who)?;
+        basic::check_name(robot.unwrap_or(&who))?;
     }
     let rule = Rule {
         who: who.clone(),
@@ -24,14 +25,25 @@ pub(super) async fn grant(config: Config, grant: Grant) -> Result<(), Error> {
         actions: actions.parse()?,
     };
     with_database(&config, async |metadata| {
-        if !special && metadata.user(&who).await?.is_none() {
-            say(&format!(
-                "warning: there is no user {who} yet: the rule waits for one"
-            ));
+        let known = match robot {
+            _ if special => true,
+            Some(_) => metadata.robot(&who).await?.is_some(),
+            None => metadata.user(&who).await?.is_some() || in_file(&config, &who)?,
+        };
+        if !known {
+            say(&format!("warning: there is no {who} yet: the rule waits for one"));
         }
         Ok(metadata.grant(rule).await?)
     })
     .await
+}
+
+/// Returns whether the htpasswd file has the user.
+fn in_file(config: &Config, name: &str) -> Result<bool, Error> {
+    match &config.htpasswd {
+        Some(path) => Ok(Htpasswd::open(path)?.holds(name)),
+        None => Ok(false),
+    }
 }
 
 pub(super) async fn revoke(config: Config, revoke: Revoke) -> Result<(), Error> {

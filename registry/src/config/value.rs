@@ -275,7 +275,7 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
 }
 
 /// Reads a duration: seconds, or numbers with `s`, `m`, `h`, `d` in a row, like `1h30m`.
-pub(super) fn duration(text: &str, least_s: u64, most_s: u64) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str, least_s: u64, most_s: u64) -> Result<Duration, String> {
     let fix = || format!("must be a time from {least_s}s to {most_s}s, like 90s, 5m, 1h30m or 7d");
     let seconds = seconds(text).ok_or_else(fix)?;
     if seconds < least_s || seconds > most_s {

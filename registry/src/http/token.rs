@@ -89,7 +89,7 @@ async fn by_query(app: &App, head: &Parts, query: &str) -> Result<Response, Fail
 
 async fn caller(app: &App, head: &Parts) -> Result<Arc<Grants>, Denial> {
     match Credentials::parse(head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)) {
-        Credentials::None => Ok(app.auth.policy.grants(None).await?),
+        Credentials::None => app.auth.nobody().await,
         Credentials::Basic { name, password } => {
             app.auth
                 .login(&name, &password, origin::client(&app.config, head))
@@ -119,9 +119,9 @@ async fn by_form(app: &App, head: &Parts, body: Body) -> Result<Response, Failur
         .get("client_id")
         .map(|client| client.clone().into_owned())
         .unwrap_or_default();
+    let address = origin::client(&app.config, head);
     let (grants, kept) = match value("grant_type")? {
         "password" => {
-            let address = origin::client(&app.config, head);
             let login = app
                 .auth
                 .login(value("username")?, value("password")?, address)
@@ -130,9 +130,8 @@ async fn by_form(app: &App, head: &Parts, body: Body) -> Result<Response, Failur
         }
         "refresh_token" => {
             let token = value("refresh_token")?;
-            let name = app.auth.tokens.refresh(token).await.map_err(Failure::Login)?;
-            let grants = app.auth.policy.grants(Some(&name)).await;
-            (grants.map_err(|error| Failure::Login(error.into()))?, Some(token))
+            let grants = app.auth.refresh(token, address).await.map_err(Failure::Login)?;
+            (grants, Some(token))
         }
         _ => return Err(BadTokenRequest::GrantType.into()),
     };

@@ -5,7 +5,7 @@ use wharf_protocol::media_type::OCI_MANIFEST;
 use wharf_registry::operation::Kind;
 
 use crate::support::content::{image, sha256};
-use crate::support::server::{Caller, Server, answer};
+use crate::support::server::{Caller, Server, USER_PASSWORD, answer};
 
 /// Whom an operation is open to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,11 +152,29 @@ async fn send(caller: &Caller<'_>, request: &Request) -> u16 {
     answer(sent).await.status
 }
 
+/// A line of an htpasswd file, with the password of every user that a test adds.
+fn htpasswd_line(name: &str) -> String {
+    format!("{name}:{}\n", bcrypt::hash(USER_PASSWORD, 4).unwrap())
+}
+
 #[tokio::test]
 async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
-    let server = Server::with("limits.login_failures_account = 1000\nlimits.login_failures_address = 1000");
+    let limits = "limits.login_failures_account = 1000\nlimits.login_failures_address = 1000";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("htpasswd");
+    std::fs::write(&file, htpasswd_line("ann")).unwrap();
+    let server = Server::in_folder(
+        folder,
+        &format!("htpasswd = {:?}\n{limits}", file.to_str().unwrap()),
+    );
     server.add_user("bob");
     server.add_user("eve");
+    assert!(server.run(&["grant", "ann", "bob/app", "*"]).status.success());
+    let narrow_robot = server.secret(&["robot", "add", "narrow", "--scope", "bob/none:*"]);
+    let robot = server.secret(&["robot", "add", "ci", "--scope", "bob/app:*"]);
+    let narrow_key = server.secret(&["key", "add", "bob", "--scope", "bob/none:*"]);
+    let eves_key = server.secret(&["key", "add", "eve", "--scope", "**:*"]);
+    let key = server.secret(&["key", "add", "bob", "--scope", "bob/app:*"]);
     let owner = server.user("bob");
     let weak = server
         .user("bob")
@@ -196,6 +214,31 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
             ),
             ("a weak token", server.bearer(&weak), rule_or_list(open)),
             ("a token of nobody", server.bearer(&none), rule_or_list(open)),
+            (
+                "a robot with another's secret",
+                server.user_with("robot/ci", &narrow_robot),
+                (open != Open::ToAll).then_some(401),
+            ),
+            (
+                "a key of another user",
+                server.user_with("bob", &eves_key),
+                (open != Open::ToAll).then_some(401),
+            ),
+            (
+                "a robot of another scope",
+                server.user_with("robot/narrow", &narrow_robot),
+                by_rule_or_admin(open),
+            ),
+            (
+                "a key of another scope",
+                server.user_with("bob", &narrow_key),
+                by_rule_or_admin(open),
+            ),
+            (
+                "a key that allows what its user may not",
+                server.user_with("eve", &eves_key),
+                by_rule_or_admin(open),
+            ),
             ("another user", server.user("eve"), by_rule_or_admin(open)),
         ];
         for (who, caller, expected) in denied {
@@ -208,6 +251,9 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
         for (who, caller) in [
             ("the owner", owner.clone()),
             ("admin", server.admin()),
+            ("a user of the htpasswd file", server.user("ann")),
+            ("a robot", server.user_with("robot/ci", &robot)),
+            ("a key", server.user_with("bob", &key)),
             ("a token", server.bearer(&strong)),
         ] {
             prepare(&owner).await;

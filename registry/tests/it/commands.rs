@@ -64,6 +64,17 @@ async fn wrong_names_patterns_and_actions_are_refused_with_what_is_right() {
         (&["user", "add", "a/b", "--password-stdin"], "a-z"),
         (&["user", "add", "bob"], "--password-stdin"),
         (&["user", "add", "bob", "--password-stdin"], "1 to 1024 bytes"),
+        (&["robot", "add", "a/b"], "a-z"),
+        (&["robot", "add", "ci", "--scope", "team/**"], "PATTERN:ACTIONS"),
+        (
+            &["robot", "add", "ci", "--scope", "team/**:fly"],
+            "pull, push, delete",
+        ),
+        (&["robot", "add", "ci", "--expires", "soon"], "like 90s"),
+        (&["robot", "rm", "ci"], "there is no robot/ci"),
+        (&["key", "add", "admin"], "--scope"),
+        (&["key", "add", "who", "--scope", "**:pull"], "no user who"),
+        (&["key", "rm", "0123"], "no key of the id 0123"),
     ] {
         let output = server.run(arguments);
         assert!(
@@ -163,6 +174,14 @@ fn the_help_of_every_command_is_known() {
         "user add",
         "user rm",
         "user ls",
+        "robot",
+        "robot add",
+        "robot rm",
+        "robot ls",
+        "key",
+        "key add",
+        "key rm",
+        "key ls",
         "grant",
         "revoke",
         "rules",

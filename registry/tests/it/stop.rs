@@ -92,8 +92,19 @@ async fn passwords_and_tokens_are_never_logged() {
     let token = server.admin().token(&["repository:a/b:pull"]).await;
     server.bearer(&token).get("/v2/a/b/tags/list").await;
     server.user_with("admin", "a wrong password").get("/v2/").await;
+    let robot = server.secret(&["robot", "add", "ci"]);
+    let key = server.secret(&["key", "add", "admin", "--scope", "**:pull"]);
+    let offline = server.admin().get("/token?offline_token=true").await.json();
+    let refresh = offline["refresh_token"].as_str().unwrap();
+    for (name, secret) in [("robot/ci", &robot), ("admin", &key), ("robot/no", &robot)] {
+        server.user_with(name, secret).get("/token").await;
+    }
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    let refreshed = crate::support::server::answer(server.nobody().ask("POST", "/token").body(form)).await;
+    assert_eq!(refreshed.status, 200);
     let log = server.log();
-    for secret in [crate::support::server::ADMIN_PASSWORD, "a wrong password", &token] {
+    let passwords = [crate::support::server::ADMIN_PASSWORD, "a wrong password"];
+    for secret in passwords.into_iter().chain([&*token, &*robot, &*key, refresh]) {
         assert!(!log.contains(secret), "a secret is in the log");
     }
 }

@@ -1,12 +1,10 @@
 //! `/token`, and what tokens allow.
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::server::{ADMIN_PASSWORD, Answer, Server, USER_PASSWORD, answer};
+use crate::support::server::{ADMIN_PASSWORD, Answer, Server, USER_PASSWORD, answer, within_5_s};
 
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
@@ -24,22 +22,6 @@ async fn form(server: &Server, fields: &[(&str, &str)]) -> Answer {
             .body(body),
     )
     .await
-}
-
-/// Asks until the answer is as wanted; rights that changed must hold within 5 s.
-async fn within_5_s(mut ask: impl AsyncFnMut() -> u16, wanted: u16) {
-    let begun = Instant::now();
-    loop {
-        let status = ask().await;
-        if status == wanted {
-            return;
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "still {status} after 5 s"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]

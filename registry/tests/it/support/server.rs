@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -44,7 +45,11 @@ impl Server {
 
     /// Starts a server with these settings (TOML).
     pub(crate) fn with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// Starts a server in a folder that holds files for it.
+    pub(crate) fn in_folder(folder: TempDir, settings: &str) -> Self {
         let mut password = File::options()
             .create_new(true)
             .write(true)
@@ -136,6 +141,28 @@ impl Server {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+
+    /// Runs a command that prints a secret, and returns that.
+    pub(crate) fn secret(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{stderr}");
+        let secret = stdout.trim_end().to_owned();
+        assert!(
+            !secret.is_empty() && !secret.contains(char::is_whitespace),
+            "{stdout}"
+        );
+        assert!(!stderr.contains(&secret), "{stderr}");
+        secret
+    }
+
+    /// Returns a path beside the server's data.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -298,6 +325,22 @@ impl Caller<'_> {
             .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Asks until the status is as wanted: rights that changed must hold within 5 s.
+pub(crate) async fn within_5_s(mut ask: impl AsyncFnMut() -> u16, wanted: u16) {
+    let begun = Instant::now();
+    loop {
+        let status = ask().await;
+        if status == wanted {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "still {status} after 5 s"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
