@@ -7,7 +7,8 @@ use thiserror::Error;
 use wharf_protocol::manifest::ManifestLimits;
 
 use crate::auth::htpasswd::HtpasswdError;
-use crate::auth::{Auth, Htpasswd, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
+use crate::auth::issuers::IssuerError;
+use crate::auth::{Auth, Htpasswd, Issuers, KeyError, KeyRing, Passwords, Policy, Throttle, Tokens};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The htpasswd file can't be used.
     #[error(transparent)]
     Htpasswd(#[from] HtpasswdError),
+    /// An issuer of JWTs can't be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
 }
 
 impl App {
@@ -62,6 +66,7 @@ impl App {
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let htpasswd = config.htpasswd.as_deref().map(Htpasswd::open).transpose()?;
+        let issuers = Issuers::open(&config.issuers)?;
         let keys = KeyRing::load(Arc::clone(&metadata), Arc::clone(&random), &*clock).await?;
         let tokens = Tokens::new(
             Arc::clone(&metadata),
@@ -74,7 +79,7 @@ impl App {
         );
         let limits = &config.limits;
         let auth = Auth {
-            policy: Policy::new(Arc::clone(&metadata), config.anonymous, htpasswd),
+            policy: Policy::new(Arc::clone(&metadata), config.anonymous, htpasswd, issuers),
             passwords: Passwords::new(&*random),
             throttle: Throttle::new(limits.login_failures_account, limits.login_failures_address),
             tokens,

@@ -3,6 +3,7 @@
 //! Everything is verified before anything is returned, and every problem is reported at once, each with the setting's
 //! name, where it was set, and the way out.
 
+mod issuers;
 mod layers;
 mod namespaces;
 mod postgres;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use self::issuers::{ClaimRule, Issuer, KeySource};
 use self::layers::Layers;
 pub use self::namespaces::Namespaces;
 pub use self::postgres::Postgres;
@@ -49,6 +51,8 @@ pub struct Config {
     pub anonymous: Anonymous,
     /// A file of more users, with bcrypt hashes; read again when it changes.
     pub htpasswd: Option<PathBuf>,
+    /// Whose JWTs are taken in a password's place.
+    pub issuers: Vec<Issuer>,
     /// The `service` of tokens and challenges.
     pub service: String,
     /// `scheme://host[:port]` as clients see it; by default each request's own.
@@ -196,6 +200,7 @@ impl Config {
         let admin_password_file = layers.take("admin_password_file", "", value::optional_path);
         let anonymous = layers.take("anonymous", "none", value::anonymous);
         let htpasswd = layers.take("htpasswd", "", value::optional_path);
+        let issuers = layers.take("issuers", "[]", issuers::parse);
         let service = layers.take("service", "wharf-registry", value::service);
         let public_url = layers.take("public_url", "", value::public_url);
         let trusted_proxies = layers.take("trusted_proxies", "", value::networks);
@@ -227,6 +232,7 @@ impl Config {
             admin_password_file: admin_password_file?,
             anonymous: anonymous?,
             htpasswd: htpasswd?,
+            issuers: issuers?,
             service: service?,
             public_url: public_url?,
             trusted_proxies: trusted_proxies?,

@@ -29,6 +29,7 @@ pub mod http;
 pub mod metadata;
 pub mod metrics;
 pub mod operation;
+pub(crate) mod outgoing;
 pub mod random;
 pub mod repo;
 pub mod search;

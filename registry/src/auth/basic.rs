@@ -92,12 +92,15 @@ pub(super) enum Secret {
     },
     /// What we made up ourselves, by the hash of [`made_up`].
     MadeUp(String),
+    /// Nothing: an issuer vouches for them.
+    None,
 }
 
 impl Secret {
     /// Returns whether this is the password. Takes the hash's time, whatever the password is.
     pub(super) fn is(&self, password: &str) -> bool {
         match self {
+            Self::None => false,
             Self::MadeUp(hash) => made_up::hash(password).as_bytes().ct_eq(hash.as_bytes()).into(),
             Self::Argon2(hash) => {
                 password.len() <= LONGEST
@@ -125,7 +128,7 @@ impl Secret {
                 bcrypt: 0..0,
             },
             // Nobody guesses it, whatever the time tells.
-            Self::MadeUp(_) => Rest {
+            Self::MadeUp(_) | Self::None => Rest {
                 argon2: false,
                 bcrypt: 0..0,
             },
@@ -295,7 +298,7 @@ mod tests {
             let (argon2, rounds) = match secret {
                 Secret::Argon2(_) => (1, 0),
                 Secret::Bcrypt { cost, .. } => (0, 1 << cost),
-                Secret::MadeUp(_) => (0, 0),
+                Secret::MadeUp(_) | Secret::None => (0, 0),
             };
             (
                 argon2 + u32::from(rest.argon2),

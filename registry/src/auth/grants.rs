@@ -24,6 +24,15 @@ pub enum Principal {
         /// Its id.
         id: String,
     },
+    /// A job that an issuer of the settings vouches for.
+    Job {
+        /// The issuer's name and the subject, `github:repo:acme/app:ref:refs/heads/main`.
+        name: String,
+        /// The issuer's name.
+        issuer: String,
+        /// Which of the issuer's rules are for it.
+        rules: Vec<usize>,
+    },
 }
 
 impl Principal {
@@ -40,7 +49,9 @@ impl Principal {
     pub fn name(&self) -> &str {
         match self {
             Self::Nobody => ANONYMOUS,
-            Self::User(name) | Self::Robot(name) | Self::Key { user: name, .. } => name,
+            Self::User(name) | Self::Robot(name) | Self::Key { user: name, .. } | Self::Job { name, .. } => {
+                name
+            }
         }
     }
 }

@@ -248,10 +248,6 @@ mod tests {
             .format_for_version(version)
     }
 
-    fn problem(text: &str) -> String {
-        parse(Path::new("file"), text.as_bytes()).unwrap_err().to_string()
-    }
-
     #[test]
     fn bcrypt_lines_are_read_and_comments_passed_over() {
         let (bob, ann) = (hash(4, bcrypt::Version::TwoY), hash(5, bcrypt::Version::TwoB));
@@ -284,7 +280,10 @@ mod tests {
                 refusal.contains("file line 2: ") && refusal.contains(why),
                 "{line}: {refusal}"
             );
-            assert!(!refusal.contains(&good[7..]), "a hash is shown: {refusal}");
+            assert!(
+                !refusal.contains(good.trim_start_matches("$2y$04$")),
+                "a hash is shown: {refusal}"
+            );
         }
         assert!(parse(Path::new("file"), b"\xff:x").is_err());
     }

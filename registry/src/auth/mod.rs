@@ -12,6 +12,7 @@ pub mod basic;
 mod credentials;
 mod grants;
 pub mod htpasswd;
+pub mod issuers;
 pub mod made_up;
 mod policy;
 mod throttle;
@@ -30,6 +31,8 @@ pub use self::basic::Passwords;
 pub use self::credentials::Credentials;
 pub use self::grants::{Grants, Principal};
 pub use self::htpasswd::Htpasswd;
+use self::issuers::Issuer;
+pub use self::issuers::Issuers;
 pub use self::policy::{EVERY_USER, Policy};
 pub use self::throttle::Throttle;
 use self::token::Verified;
@@ -50,6 +53,17 @@ pub enum Denial {
     /// The name or the password is wrong, or what was shown can't be read.
     #[error("wrong name or password")]
     WrongCredentials,
+    /// The JWT of an issuer of the settings is not good, or allows nothing here.
+    #[error("the JWT of {issuer} is not good: {why}")]
+    BadJwt {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The keys of an issuer of the settings could not be had, so nobody can say whether its JWT is good.
+    #[error("the issuer {0} does not answer: try again")]
+    IssuerUnreachable(String),
     /// The token is not ours, has expired, or its user has changed since.
     #[error("the token is not good: {0}")]
     InvalidToken(&'static str),
@@ -214,11 +228,15 @@ impl Auth {
     }
 
     /// Verifies a name and a password, or what stands in a password's place: an API key of the user, the secret of a
-    /// robot.
+    /// robot, a JWT of one of the settings' issuers (under whatever name).
     ///
     /// # Errors
-    /// [`Denial::WrongCredentials`] after the same time for a user who doesn't exist; [`Denial::Throttled`].
+    /// [`Denial::WrongCredentials`] after the same time for a user who doesn't exist; [`Denial::Throttled`];
+    /// [`Denial::BadJwt`], [`Denial::IssuerUnreachable`].
     pub async fn login(&self, name: &str, password: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
+        if let Some(issuer) = self.policy.issuers.of(password) {
+            return self.by_jwt(issuer, password, address).await;
+        }
         let who = match made_up::key_id(password) {
             Some(id) => Principal::Key {
                 user: name.to_owned(),
@@ -229,7 +247,24 @@ impl Auth {
         let grants = self.policy.grants(&who).await?;
         match who {
             Principal::Nobody | Principal::User(_) => self.by_password(grants, password, address).await,
-            Principal::Robot(_) | Principal::Key { .. } => self.by_made_up(grants, password, address),
+            Principal::Robot(_) | Principal::Key { .. } | Principal::Job { .. } => {
+                self.by_made_up(grants, password, address)
+            }
+        }
+    }
+
+    /// Verifies a JWT. The right one is let in whatever has failed before, as with [`Auth::by_made_up`].
+    async fn by_jwt(&self, issuer: &Issuer, jwt: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
+        match issuer.verify(jwt, self.clock.now()).await {
+            Ok(who) => Ok(self.policy.grants(&who).await?),
+            Err(issuers::Refusal::Unreachable) => Err(Denial::IssuerUnreachable(issuer.name().to_owned())),
+            Err(issuers::Refusal::Bad(why)) => match self.refusal(&format!("{}:", issuer.name()), address) {
+                Denial::WrongCredentials => Err(Denial::BadJwt {
+                    issuer: issuer.name().to_owned(),
+                    why,
+                }),
+                slowed => Err(slowed),
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use super::ANONYMOUS;
 use super::basic::Secret;
 use super::grants::{Account, Grants, Principal};
 use super::htpasswd::{Entries, Htpasswd};
+use super::issuers::Issuers;
 use super::made_up;
 use crate::config::Anonymous;
 use crate::metadata::{self, Actions, Allowance, Metadata};
@@ -25,6 +26,7 @@ pub struct Policy {
     metadata: Arc<dyn Metadata>,
     anonymous: Anonymous,
     htpasswd: Option<Htpasswd>,
+    pub(super) issuers: Issuers,
     remembered: RwLock<Remembered>,
 }
 
@@ -43,12 +45,18 @@ struct Remembered {
 }
 
 impl Policy {
-    /// Makes a policy over the rows, and over a file of more users.
-    pub fn new(metadata: Arc<dyn Metadata>, anonymous: Anonymous, htpasswd: Option<Htpasswd>) -> Self {
+    /// Makes a policy over the rows, a file of more users, and the issuers of the settings.
+    pub fn new(
+        metadata: Arc<dyn Metadata>,
+        anonymous: Anonymous,
+        htpasswd: Option<Htpasswd>,
+        issuers: Issuers,
+    ) -> Self {
         Self {
             metadata,
             anonymous,
             htpasswd,
+            issuers,
             remembered: RwLock::default(),
         }
     }
@@ -123,6 +131,7 @@ impl Policy {
             Principal::User(name) => self.user(name, file).await,
             Principal::Robot(name) => self.robot(name).await,
             Principal::Key { user, id } => self.key(user, id, file).await,
+            Principal::Job { issuer, rules, .. } => self.job(who, issuer, rules).await,
         }
     }
 
@@ -200,6 +209,22 @@ impl Policy {
         };
         let whole = self.user(user, file).await?;
         Ok(whole.narrowed(who, account, key.scope))
+    }
+
+    /// Reads what an issuer's rules allow; nothing if the settings have no such issuer any more.
+    async fn job(&self, who: &Principal, issuer: &str, rules: &[usize]) -> Result<Grants, metadata::Error> {
+        let Some((version, mut allowed)) = self.issuers.allowed(issuer, rules) else {
+            return Ok(Grants::none(who.clone()));
+        };
+        let account = Account {
+            version,
+            secret: Secret::None,
+            admin: false,
+            expires: None,
+            refreshes: false,
+        };
+        allowed.extend(self.rules(&[ANONYMOUS]).await?);
+        Ok(Grants::new(who.clone(), Some(account), allowed))
     }
 
     /// Reads the rules that name one of these, and what the settings add for everybody.

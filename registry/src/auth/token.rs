@@ -42,6 +42,16 @@ struct Claims {
     /// The API key that acts for `sub`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// The issuer that vouched for `sub`, and its rules that are for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job: Option<Job>,
+}
+
+/// What is kept of the JWT that a token was given out for.
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    issuer: String,
+    rules: Vec<usize>,
 }
 
 /// One entry of a token's `access`.
@@ -99,10 +109,11 @@ impl Verified {
 
 impl From<Claims> for Verified {
     fn from(claims: Claims) -> Self {
-        let principal = match (claims.sub, claims.key) {
-            (user, Some(id)) => Principal::Key { user, id },
-            (nobody, None) if nobody.is_empty() => Principal::Nobody,
-            (name, None) => Principal::of_account(name),
+        let principal = match (claims.sub, claims.key, claims.job) {
+            (name, _, Some(Job { issuer, rules })) => Principal::Job { name, issuer, rules },
+            (user, Some(id), None) => Principal::Key { user, id },
+            (nobody, None, None) if nobody.is_empty() => Principal::Nobody,
+            (name, None, None) => Principal::of_account(name),
         };
         let mut verified = Self {
             principal,
@@ -245,6 +256,14 @@ impl Tokens {
     pub async fn issue(&self, grants: &Grants, request: &TokenRequest) -> Result<Issued, Denial> {
         let now = self.clock.now();
         let access = granted(grants, &request.scopes);
+        let (key, job) = match grants.principal() {
+            Principal::Key { id, .. } => (Some(id.clone()), None),
+            Principal::Job { issuer, rules, .. } => {
+                let (issuer, rules) = (issuer.clone(), rules.clone());
+                (None, Some(Job { issuer, rules }))
+            }
+            Principal::Nobody | Principal::User(_) | Principal::Robot(_) => (None, None),
+        };
         let claims = Claims {
             iss: ISSUER.to_owned(),
             sub: subject(grants),
@@ -255,10 +274,8 @@ impl Tokens {
             jti: format!("{:032x}", self.random.number()),
             access: access.clone(),
             ver: grants.version().unwrap_or_default(),
-            key: match grants.principal() {
-                Principal::Key { id, .. } => Some(id.clone()),
-                Principal::Nobody | Principal::User(_) | Principal::Robot(_) => None,
-            },
+            key,
+            job,
         };
         let (kid, key) = self.keys.signing(now).await?;
         let header = Header {

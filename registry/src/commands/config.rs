@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Error, print};
-use crate::auth::Htpasswd;
+use crate::auth::{Htpasswd, Issuers};
 use crate::cli::{ConfigCommand, Places};
 use crate::config::Config;
 
@@ -14,6 +14,7 @@ pub(super) fn config(places: &Places, command: ConfigCommand) -> Result<(), Erro
     if let Some(path) = &config.htpasswd {
         Htpasswd::open(path)?;
     }
+    Issuers::open(&config.issuers)?;
     print(&shown(&config))
 }
 

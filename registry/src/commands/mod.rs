@@ -17,6 +17,7 @@ use crate::app::StartError;
 use crate::auth::Denial;
 use crate::auth::basic::BadLogin;
 use crate::auth::htpasswd::HtpasswdError;
+use crate::auth::issuers::IssuerError;
 use crate::blobs::cloud::AddressError;
 use crate::blobs::disk::OpenError;
 use crate::cli::{Cli, Command, Places, Serve};
@@ -48,6 +49,9 @@ pub enum Error {
     /// The htpasswd file can't be used.
     #[error(transparent)]
     Htpasswd(#[from] HtpasswdError),
+    /// An issuer of JWTs can't be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     /// The certificate can't be used.
     #[error("tls_cert, tls_key: {0}")]
     Tls(#[from] TlsError),

@@ -186,6 +186,10 @@ fn scalar(value: &toml::Value) -> Option<String> {
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Float(number) => Some(number.to_string()),
         toml::Value::Boolean(switch) => Some(switch.to_string()),
+        // A list of tables is read by the setting itself, as TOML.
+        toml::Value::Array(values) if values.iter().all(toml::Value::is_table) && !values.is_empty() => {
+            Some(value.to_string())
+        }
         toml::Value::Array(values) => values
             .iter()
             .map(scalar)

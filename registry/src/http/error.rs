@@ -144,10 +144,12 @@ fn denial_status(denial: &Denial) -> (StatusCode, ErrorCode) {
     match denial {
         Denial::Unauthenticated
         | Denial::WrongCredentials
+        | Denial::BadJwt { .. }
         | Denial::InvalidToken(_)
         | Denial::InsufficientScope => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
         Denial::Forbidden { .. } | Denial::AdminsOnly => (StatusCode::FORBIDDEN, ErrorCode::Denied),
         Denial::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+        Denial::IssuerUnreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManyRequests),
         Denial::Metadata(error) => database_status(error),
     }
 }
@@ -346,6 +348,8 @@ fn challenge(app: &App, head: &Parts, denied: &Denied) -> String {
         Denial::InsufficientScope => text.push_str(",error=\"insufficient_scope\""),
         Denial::Unauthenticated
         | Denial::WrongCredentials
+        | Denial::BadJwt { .. }
+        | Denial::IssuerUnreachable(_)
         | Denial::Forbidden { .. }
         | Denial::AdminsOnly
         | Denial::Throttled { .. }

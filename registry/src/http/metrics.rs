@@ -113,11 +113,12 @@ pub(super) fn failed(app: &App, kind: Option<Kind>, failure: &Failure) {
 
 fn refused(metrics: &Metrics, denial: &Denial) {
     match denial {
-        Denial::WrongCredentials => metrics.bad_logins.inc(BadLogin::Credentials),
+        Denial::WrongCredentials | Denial::BadJwt { .. } => metrics.bad_logins.inc(BadLogin::Credentials),
         Denial::InvalidToken(_) => metrics.bad_logins.inc(BadLogin::Token),
         Denial::Throttled { .. } => metrics.bad_logins.inc(BadLogin::Throttled),
         Denial::Metadata(error) => metrics.database_failed(error),
         Denial::Unauthenticated
+        | Denial::IssuerUnreachable(_)
         | Denial::InsufficientScope
         | Denial::AdminsOnly
         | Denial::Forbidden { .. } => {}

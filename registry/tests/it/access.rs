@@ -152,9 +152,88 @@ async fn send(caller: &Caller<'_>, request: &Request) -> u16 {
     answer(sent).await.status
 }
 
-/// A line of an htpasswd file, with the password of every user that a test adds.
-fn htpasswd_line(name: &str) -> String {
-    format!("{name}:{}\n", bcrypt::hash(USER_PASSWORD, 4).unwrap())
+/// What callers show, made once.
+struct Shown {
+    /// Tokens of bob: without the scope, and with it; and one of nobody.
+    weak: String,
+    strong: String,
+    none: String,
+    /// Secrets of robots with `bob/app`, and with another repository.
+    robot: String,
+    narrow_robot: String,
+    /// Keys of bob with `bob/app`, and with another repository; one of eve with everything.
+    key: String,
+    narrow_key: String,
+    eves_key: String,
+}
+
+impl Shown {
+    async fn make(server: &Server) -> Self {
+        let bob = server.user("bob");
+        let every = "repository:bob/app:pull,push,delete";
+        Self {
+            weak: bob
+                .token(&["repository:bob/app:fly", "repository:bob/none:pull,push,delete"])
+                .await,
+            strong: bob.token(&["repository:bob/app:*", "registry:catalog:*"]).await,
+            none: server.nobody().token(&[every]).await,
+            robot: server.secret(&["robot", "add", "ci", "--scope", "bob/app:*"]),
+            narrow_robot: server.secret(&["robot", "add", "narrow", "--scope", "bob/none:*"]),
+            key: server.secret(&["key", "add", "bob", "--scope", "bob/app:*"]),
+            narrow_key: server.secret(&["key", "add", "bob", "--scope", "bob/none:*"]),
+            eves_key: server.secret(&["key", "add", "eve", "--scope", "**:*"]),
+        }
+    }
+
+    /// Callers who are refused what a row is not open for, each with the status.
+    fn refused<'s>(&self, server: &'s Server, open: Open) -> Vec<(&'static str, Caller<'s>, Option<u16>)> {
+        let wrong = (open != Open::ToAll).then_some(401);
+        let forbidden = by_rule_or_admin(open);
+        let nobody = (!matches!(open, Open::ToAll | Open::ToTheHonest)).then_some(401);
+        let basic = |name: &str, password: &str| server.user_with(name, password);
+        vec![
+            ("nobody", server.nobody(), nobody),
+            ("a wrong password", basic("bob", "wrong"), wrong),
+            ("an unknown user", basic("mallory", "wrong"), wrong),
+            ("a broken token", server.bearer("x"), wrong),
+            ("a weak token", server.bearer(&self.weak), rule_or_list(open)),
+            ("a token of nobody", server.bearer(&self.none), rule_or_list(open)),
+            (
+                "a robot with another's secret",
+                basic("robot/ci", &self.narrow_robot),
+                wrong,
+            ),
+            ("a key of another user", basic("bob", &self.eves_key), wrong),
+            ("another user", server.user("eve"), forbidden),
+            (
+                "a robot of another scope",
+                basic("robot/narrow", &self.narrow_robot),
+                forbidden,
+            ),
+            (
+                "a key of another scope",
+                basic("bob", &self.narrow_key),
+                forbidden,
+            ),
+            (
+                "a key that allows what its user may not",
+                basic("eve", &self.eves_key),
+                forbidden,
+            ),
+        ]
+    }
+
+    /// Callers who may do everything in `bob/app`.
+    fn allowed<'s>(&self, server: &'s Server) -> Vec<(&'static str, Caller<'s>)> {
+        vec![
+            ("the owner", server.user("bob")),
+            ("admin", server.admin()),
+            ("a user of the htpasswd file", server.user("ann")),
+            ("a robot", server.user_with("robot/ci", &self.robot)),
+            ("a key", server.user_with("bob", &self.key)),
+            ("a token", server.bearer(&self.strong)),
+        ]
+    }
 }
 
 #[tokio::test]
@@ -162,100 +241,29 @@ async fn every_operation_answers_every_kind_of_caller_as_its_row_says() {
     let limits = "limits.login_failures_account = 1000\nlimits.login_failures_address = 1000";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("htpasswd");
-    std::fs::write(&file, htpasswd_line("ann")).unwrap();
-    let server = Server::in_folder(
-        folder,
-        &format!("htpasswd = {:?}\n{limits}", file.to_str().unwrap()),
-    );
+    std::fs::write(
+        &file,
+        format!("ann:{}\n", bcrypt::hash(USER_PASSWORD, 4).unwrap()),
+    )
+    .unwrap();
+    let settings = format!("htpasswd = {:?}\n{limits}", file.to_str().unwrap());
+    let server = Server::in_folder(folder, &settings);
     server.add_user("bob");
     server.add_user("eve");
     assert!(server.run(&["grant", "ann", "bob/app", "*"]).status.success());
-    let narrow_robot = server.secret(&["robot", "add", "narrow", "--scope", "bob/none:*"]);
-    let robot = server.secret(&["robot", "add", "ci", "--scope", "bob/app:*"]);
-    let narrow_key = server.secret(&["key", "add", "bob", "--scope", "bob/none:*"]);
-    let eves_key = server.secret(&["key", "add", "eve", "--scope", "**:*"]);
-    let key = server.secret(&["key", "add", "bob", "--scope", "bob/app:*"]);
     let owner = server.user("bob");
-    let weak = server
-        .user("bob")
-        .token(&["repository:bob/app:fly", "repository:bob/none:pull,push,delete"])
-        .await;
-    let none = server
-        .nobody()
-        .token(&["repository:bob/app:pull,push,delete"])
-        .await;
-    let strong = server
-        .user("bob")
-        .token(&["repository:bob/app:*", "registry:catalog:*"])
-        .await;
+    let shown = Shown::make(&server).await;
     for kind in Kind::EVERY {
         prepare(&owner).await;
         let (open, request) = row(*kind, &owner).await;
-        let denied = [
-            (
-                "nobody",
-                server.nobody(),
-                (!matches!(open, Open::ToAll | Open::ToTheHonest)).then_some(401),
-            ),
-            (
-                "a wrong password",
-                server.user_with("bob", "wrong"),
-                (open != Open::ToAll).then_some(401),
-            ),
-            (
-                "an unknown user",
-                server.user_with("mallory", "wrong"),
-                (open != Open::ToAll).then_some(401),
-            ),
-            (
-                "a broken token",
-                server.bearer("x"),
-                (open != Open::ToAll).then_some(401),
-            ),
-            ("a weak token", server.bearer(&weak), rule_or_list(open)),
-            ("a token of nobody", server.bearer(&none), rule_or_list(open)),
-            (
-                "a robot with another's secret",
-                server.user_with("robot/ci", &narrow_robot),
-                (open != Open::ToAll).then_some(401),
-            ),
-            (
-                "a key of another user",
-                server.user_with("bob", &eves_key),
-                (open != Open::ToAll).then_some(401),
-            ),
-            (
-                "a robot of another scope",
-                server.user_with("robot/narrow", &narrow_robot),
-                by_rule_or_admin(open),
-            ),
-            (
-                "a key of another scope",
-                server.user_with("bob", &narrow_key),
-                by_rule_or_admin(open),
-            ),
-            (
-                "a key that allows what its user may not",
-                server.user_with("eve", &eves_key),
-                by_rule_or_admin(open),
-            ),
-            ("another user", server.user("eve"), by_rule_or_admin(open)),
-        ];
-        for (who, caller, expected) in denied {
+        for (who, caller, expected) in shown.refused(&server, open) {
             let status = send(&caller, &request).await;
             match expected {
                 Some(expected) => assert_eq!(status, expected, "{kind:?} by {who}"),
                 None => assert!((200..300).contains(&status), "{kind:?} by {who}: {status}"),
             }
         }
-        for (who, caller) in [
-            ("the owner", owner.clone()),
-            ("admin", server.admin()),
-            ("a user of the htpasswd file", server.user("ann")),
-            ("a robot", server.user_with("robot/ci", &robot)),
-            ("a key", server.user_with("bob", &key)),
-            ("a token", server.bearer(&strong)),
-        ] {
+        for (who, caller) in shown.allowed(&server) {
             prepare(&owner).await;
             let (open, request) = row(*kind, &owner).await;
             let status = send(&caller, &request).await;

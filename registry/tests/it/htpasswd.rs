@@ -184,7 +184,7 @@ async fn a_password_longer_than_bcrypt_hashes_is_refused() {
     let login = async |password: &str| server.user_with("bob", password).get("/v2/").await.status;
     assert_eq!(login(&longest).await, 200);
     assert_eq!(login(&format!("{longest}y")).await, 401);
-    assert_eq!(login(&longest[..71]).await, 401);
+    assert_eq!(login(&"x".repeat(71)).await, 401);
 }
 
 #[tokio::test]

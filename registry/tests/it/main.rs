@@ -12,6 +12,7 @@ mod base;
 mod blobs;
 mod commands;
 mod htpasswd;
+mod jobs;
 mod limits;
 mod listings;
 mod manifests;
