@@ -53,8 +53,9 @@ fn dxf_moves_blobs_names_them_and_lists_page_by_page_over_tls() {
     let home = tempfile::tempdir().unwrap();
     let certificate = Certificate::make(home.path(), &["localhost"]);
     let registry = Registry::with(&format!(
-        "tls_cert = {:?}\ntls_key = {:?}\n[limits]\npage_entries = 3",
-        certificate.chain, certificate.key
+        "{}[limits]
+page_entries = 3",
+        certificate.settings()
     ));
     let dxf = |verb: &str, repository: &str, arguments: &[&str]| {
         let mut dxf = tool("dxf");

@@ -167,11 +167,7 @@ fn one_object_is_fetched_by_its_digest() {
 fn a_host_folder_names_the_authority_of_a_registry_over_tls() {
     let machine = Machine::start();
     let certificate = Certificate::make(machine.folder(), &[NAME]);
-    let settings = format!(
-        "tls_cert = {:?}\ntls_key = {:?}",
-        certificate.chain, certificate.key
-    );
-    let registry = Registry::inside(&machine, ADDRESS, &settings);
+    let registry = Registry::inside(&machine, ADDRESS, &certificate.settings());
     let host = format!("{NAME}:{}", registry.port());
     let scene = Scene::with_daemon(machine, registry, host);
     let name = scene.name("admin/busybox:1");

@@ -348,11 +348,7 @@ fn of_an_index_the_engine_pulls_the_platform_that_is_asked_for() {
 fn a_registry_whose_authority_certs_d_names_is_trusted_and_no_other() {
     let machine = Machine::start();
     let certificate = Certificate::make(machine.folder(), &[NAME]);
-    let settings = format!(
-        "tls_cert = {:?}\ntls_key = {:?}",
-        certificate.chain, certificate.key
-    );
-    let registry = Registry::inside(&machine, ADDRESS, &settings);
+    let registry = Registry::inside(&machine, ADDRESS, &certificate.settings());
     let host = format!("{NAME}:{}", registry.port());
     let scene = Scene::with_engine(machine, registry, host);
     let mut stranger = scene.docker();

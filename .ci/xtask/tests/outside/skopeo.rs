@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::bucket::Bucket;
+use crate::support::certificate::Certificate;
 use crate::support::images::{busybox, manifest_digest};
 use crate::support::programs::{refused, said};
 use crate::support::registry::Registry;
@@ -182,4 +183,29 @@ fn blobs_that_are_in_a_bucket_come_from_there() {
     scene.pull("admin/busybox:1", &format!("dir:{}", out.display()));
     // A configuration and two layers.
     assert_eq!(bucket.signed_reads(), 3);
+}
+
+#[test]
+fn a_folder_of_certificates_names_the_authority_to_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = Certificate::make(folder.path(), &["localhost"]);
+    let scene = Scene::of(Registry::with(&certificate.settings()));
+    let image = format!("docker://localhost:{}/admin/busybox:1", scene.registry.port());
+    let trusted = scene.home.path().join("certs");
+    fs::create_dir(&trusted).unwrap();
+    fs::copy(&certificate.authority, trusted.join("ca.crt")).unwrap();
+    let credentials = scene.registry.credentials();
+    let mut stranger = scene.skopeo("copy");
+    stranger.args(["--dest-creds", &credentials, &scene.archive(), &image]);
+    let told = refused(&mut stranger);
+    assert!(told.contains("x509"), "{told}");
+    let mut push = scene.skopeo("copy");
+    push.args(["--dest-creds", &credentials, "--dest-cert-dir"]);
+    said(push.arg(&trusted).args([&scene.archive(), &image]));
+    let mut pull = scene.skopeo("copy");
+    pull.args(["--src-creds", &credentials, "--src-cert-dir"])
+        .arg(&trusted);
+    let out = scene.home.path().join("out");
+    said(pull.arg(&image).arg(format!("dir:{}", out.display())));
+    assert!(out.join("manifest.json").exists());
 }

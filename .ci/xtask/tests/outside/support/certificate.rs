@@ -44,4 +44,9 @@ impl Certificate {
             key: written("key.pem", key.serialize_pem()),
         }
     }
+
+    /// The registry's settings: it serves by this certificate.
+    pub(crate) fn settings(&self) -> String {
+        format!("tls_cert = {:?}\ntls_key = {:?}\n", self.chain, self.key)
+    }
 }
