@@ -220,6 +220,24 @@ fn a_login_is_kept_as_a_token_that_pushes_and_a_logout_forgets_it() {
 }
 
 #[test]
+fn a_robot_gets_no_refresh_token_so_docker_keeps_its_secret_and_works_all_the_same() {
+    let scene = Scene::new("");
+    let add = ["robot", "add", "ci", "--scope", "team/**:pull,push"];
+    let told = scene.registry.command(&add, "");
+    let secret = told.split_whitespace().last().unwrap();
+    let mut login = scene.docker();
+    login.args(["login", "--username", "robot/ci", "--password-stdin", &scene.host]);
+    said_after(&mut login, secret);
+    assert!(scene.kept()["auth"].is_string() && scene.kept()["identitytoken"].is_null());
+    let name = scene.name("team/busybox:1");
+    scene.load(&name);
+    said(scene.docker().args(["push", &name]));
+    said(scene.docker().args(["rmi", &name]));
+    said(scene.docker().args(["pull", &name]));
+    assert_eq!(scene.found("busy"), "team/busybox\n");
+}
+
+#[test]
 fn a_wrong_password_and_a_missing_right_are_told_apart() {
     let scene = Scene::new("");
     scene

@@ -14,6 +14,7 @@ mod chart;
 mod charts;
 mod containerd;
 mod docker;
+mod logins;
 mod many;
 mod partial;
 mod podman;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::bucket::Bucket;
 use super::machine::Machine;
-use super::programs::{ours, said, said_after};
+use super::programs::{ours, said, said_after, tool};
 
 /// A running `wharf-registry`, ended when it is dropped.
 pub(crate) struct Registry {
@@ -25,34 +25,40 @@ impl Registry {
 
     /// Starts the registry with these settings (TOML).
     pub(crate) fn with(settings: &str) -> Self {
-        Self::run(Command::new(ours("wharf-registry")), "127.0.0.1:0", settings)
+        Self::run(tool("setpriv"), &[], "127.0.0.1:0", settings)
     }
 
     /// Starts the registry in a machine's network, on this address of its.
     pub(crate) fn inside(machine: &Machine, address: &str, settings: &str) -> Self {
-        let program = machine.networked(ours("wharf-registry"));
-        Self::run(program, &format!("{address}:0"), settings)
+        let setpriv = machine.networked("setpriv");
+        Self::run(setpriv, &[], &format!("{address}:0"), settings)
     }
 
     /// Starts the registry with its blobs in a bucket, where it sends all who pull.
     pub(crate) fn over(bucket: &Bucket) -> Self {
-        let mut program = Command::new(ours("wharf-registry"));
-        program.envs(bucket.environment());
-        Self::run(program, "127.0.0.1:0", &bucket.settings())
+        Self::run(
+            tool("setpriv"),
+            &bucket.environment(),
+            "127.0.0.1:0",
+            &bucket.settings(),
+        )
     }
 
     /// As [`Registry::over`], on the loopback of a machine.
     pub(crate) fn inside_over(machine: &Machine, bucket: &Bucket) -> Self {
-        let mut program = machine.networked(ours("wharf-registry"));
-        program.envs(bucket.environment());
-        Self::run(program, "127.0.0.1:0", &bucket.settings())
+        let setpriv = machine.networked("setpriv");
+        Self::run(setpriv, &bucket.environment(), "127.0.0.1:0", &bucket.settings())
     }
 
-    fn run(mut program: Command, listen: &str, settings: &str) -> Self {
+    /// Starts the registry by `setpriv`: it ends with the test however that ends.
+    fn run(mut setpriv: Command, environment: &[(&str, &str)], listen: &str, settings: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let log = fs::File::create(data.path().join("log")).unwrap();
         fs::write(data.path().join("config.toml"), settings).unwrap();
-        let mut server = program
+        let mut server = setpriv
+            .envs(environment.iter().copied())
+            .args(["--pdeathsig", "TERM"])
+            .arg(ours("wharf-registry"))
             .args(["serve", "--listen", listen, "--data-dir"])
             .arg(data.path().join("data"))
             .arg("--config")
