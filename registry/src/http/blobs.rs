@@ -41,7 +41,7 @@ pub(super) async fn read(app: &App, head: &Parts, read: &Authorized<ReadBlob>) -
     let answer = match selection {
         Selection::Whole => whole(&blob, open(app, &blob, 0..blob.size).await?),
         Selection::Part(part) => one_part(&blob, part, open(app, &blob, part.start..part.end).await?),
-        Selection::Parts(parts) => parts::answer(&app.repo, &blob, &parts, &app.boundary()),
+        Selection::Parts(parts) => parts::answer(&app.repo, &blob, &parts, &app.boundary()).await?,
         Selection::Nothing => return Err(Failure::RangeUnmet { size: blob.size }),
     };
     Ok(dressed(answer, &blob))

@@ -16,9 +16,18 @@ use crate::http::answer;
 use crate::metadata::Blob;
 use crate::repo::{self, Repo};
 
-/// Makes the answer of these parts. The blob's bytes are opened part by part as the answer goes out, so that one is
-/// open at a time however many are asked for.
-pub(super) fn answer(repo: &Arc<Repo>, blob: &Blob, parts: &[ResolvedRange], boundary: &str) -> Response {
+/// Makes the answer of these parts. The first one's bytes are opened before, so that a store that fails is told by the
+/// status; the others as the answer goes out, so that one is open at a time however many are asked for.
+pub(super) async fn answer(
+    repo: &Arc<Repo>,
+    blob: &Blob,
+    parts: &[ResolvedRange],
+    boundary: &str,
+) -> Result<Response, repo::Error> {
+    let mut first = match parts.first() {
+        Some(part) => Some(open(repo, blob, *part).await?),
+        None => None,
+    };
     let heads: Vec<Bytes> = parts
         .iter()
         .enumerate()
@@ -32,8 +41,13 @@ pub(super) fn answer(repo: &Arc<Repo>, blob: &Blob, parts: &[ResolvedRange], bou
     let (repo, blob) = (Arc::clone(repo), blob.clone());
     let pieces = heads.into_iter().zip(parts.to_vec());
     let pieces = stream::iter(pieces).flat_map(move |(head, part)| {
-        let (repo, blob) = (Arc::clone(&repo), blob.clone());
-        let content = async move { open(&repo, &blob, part).await };
+        let (repo, blob, opened) = (Arc::clone(&repo), blob.clone(), first.take());
+        let content = async move {
+            match opened {
+                Some(content) => Ok(content),
+                None => open(&repo, &blob, part).await.inspect_err(broke_off),
+            }
+        };
         let content = content.map_err(BodyError::from).try_flatten_stream();
         stream::once(ready(Ok(head))).chain(content)
     });
@@ -43,7 +57,15 @@ pub(super) fn answer(repo: &Arc<Repo>, blob: &Blob, parts: &[ResolvedRange], bou
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     let content_type = format!("multipart/byteranges; boundary={boundary}");
     answer::put(&mut answer, header::CONTENT_TYPE, &content_type);
-    answer
+    Ok(answer)
+}
+
+/// The status has gone out: the connection ends, and the log says why.
+fn broke_off(error: &repo::Error) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "an answer of several parts broke off"
+    );
 }
 
 /// What comes before a part's bytes.
