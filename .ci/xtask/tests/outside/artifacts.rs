@@ -49,14 +49,10 @@ fn oras_pushes_files_attaches_to_them_and_pulls_them_back() {
 }
 
 #[test]
-fn dxf_moves_blobs_names_them_and_lists_page_by_page_over_tls() {
+fn dxf_moves_blobs_and_names_them_over_tls() {
     let home = tempfile::tempdir().unwrap();
     let certificate = Certificate::make(home.path(), &["localhost"]);
-    let registry = Registry::with(&format!(
-        "{}[limits]
-page_entries = 3",
-        certificate.settings()
-    ));
+    let registry = Registry::with(&certificate.settings());
     let dxf = |verb: &str, repository: &str, arguments: &[&str]| {
         let mut dxf = tool("dxf");
         dxf.env("HOME", home.path())
@@ -78,11 +74,11 @@ page_entries = 3",
     assert_eq!(dxf("pull-blob", "admin/one", &[digest]), "one blob");
     assert_eq!(dxf("blob-size", "admin/one", &[digest]).trim_end(), "8");
     dxf("mount-blob", "admin/two", &["admin/one", digest]);
-    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+    for name in ["b", "a"] {
         dxf("set-alias", "admin/one", &[name, digest]);
     }
     dxf("set-alias", "admin/two", &["x", digest]);
-    assert_eq!(dxf("list-aliases", "admin/one", &[]), "a\nb\nc\nd\ne\nf\ng\n");
+    assert_eq!(dxf("list-aliases", "admin/one", &[]), "a\nb\n");
     assert_eq!(dxf("list-repos", "", &[]), "admin/one\nadmin/two\n");
     assert_eq!(dxf("get-alias", "admin/two", &["x"]).trim_end(), digest);
     dxf("del-alias", "admin/two", &["x"]);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::bucket::Bucket;
 use crate::support::certificate::Certificate;
 use crate::support::cgroup::Cgroup;
+use crate::support::containerd;
 use crate::support::images::busybox;
 use crate::support::layout::{Layout, layer};
 use crate::support::machine::{ADDRESS, Machine, NAME};
@@ -30,31 +31,16 @@ impl Scene {
     }
 
     fn with_daemon(machine: Machine, registry: Registry, host: String) -> Self {
-        let scene = Self {
+        containerd::start(&machine);
+        Self {
             registry,
             machine,
             host,
-        };
-        let at = |name: &str| scene.machine.folder().join(name);
-        let settings = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-             [grpc]\naddress = {:?}\n",
-            at("root"),
-            at("state"),
-            at("containerd.sock")
-        );
-        fs::write(at("containerd.toml"), settings).unwrap();
-        let mut containerd = scene.machine.command("containerd");
-        containerd.arg("--config").arg(at("containerd.toml"));
-        scene.machine.daemon(&mut containerd, scene.ctr().arg("version"));
-        scene
+        }
     }
 
     fn ctr(&self) -> Command {
-        let mut ctr = self.machine.command("ctr");
-        ctr.arg("--address")
-            .arg(self.machine.folder().join("containerd.sock"));
-        ctr
+        containerd::ctr(&self.machine)
     }
 
     /// `ctr NOUN VERB` against the registry, with the administrator's password.

@@ -1,4 +1,4 @@
-//! skopeo with more than one image, and with images as few tools make them.
+//! skopeo with many images and many tags, and with images as few tools make them.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::support::images::busybox;
 use crate::support::layout::{IMAGE, Layout, digest, layer};
-use crate::support::programs::{refused, said};
+use crate::support::programs::{refused, said, tool};
 use crate::support::registry::Registry;
+use crate::support::tap::Tap;
 
 /// A registry, and a folder that stands for skopeo's home.
 struct Scene {
@@ -153,7 +154,7 @@ fn a_sync_brings_every_tag_to_a_folder_and_back() {
 }
 
 #[test]
-fn more_than_a_thousand_tags_are_listed_in_pages_of_a_hundred() {
+fn more_than_a_thousand_tags_are_listed_whole_and_page_by_page() {
     let scene = Scene::with("[limits]\nmanifest_tags = 1000\npage_entries = 100");
     let archive = format!("oci-archive:{}", busybox(scene.home.path(), "tags").display());
     scene.push(&[], &archive, "admin/busybox:first");
@@ -174,12 +175,21 @@ fn more_than_a_thousand_tags_are_listed_in_pages_of_a_hundred() {
         .chain(tags.iter().map(String::as_str))
         .collect();
     assert_eq!(listed["Tags"], json!(expected));
-    let page: Value = serde_json::from_str(&scene.curl(&[], "/v2/admin/busybox/tags/list?n=5000")).unwrap();
-    assert_eq!(
-        page["tags"].as_array().unwrap().len(),
-        100,
-        "a page is a hundred at most"
-    );
+    // oras asks for a number of tags and follows each page's `Link` to the next.
+    let tap = Tap::before(scene.registry.address());
+    let script = "import sys; from oras.client import OrasClient
+client = OrasClient(hostname=sys.argv[1], insecure=True, auth_backend='basic')
+client.login(username='admin', password=sys.argv[2], hostname=sys.argv[1])
+print(' '.join(client.get_tags(sys.argv[1] + '/admin/busybox', 1201)))";
+    let mut oras = tool("python3");
+    oras.env("HOME", scene.home.path()).env_remove("DOCKER_CONFIG");
+    let paged = said(oras.args(["-c", script, &tap.address(), &scene.registry.password()]));
+    assert_eq!(paged.split_whitespace().collect::<Vec<_>>(), expected);
+    let pages = tap.said();
+    let pages = pages
+        .iter()
+        .filter(|line| line.starts_with("GET /v2/admin/busybox/tags/list?"));
+    assert!(pages.count() >= 13, "a page holds a hundred at most");
 }
 
 #[test]

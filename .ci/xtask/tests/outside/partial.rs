@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bucket::Bucket;
+use crate::support::containerd;
 use crate::support::layout::{Layout, digest, layer};
 use crate::support::machine::Machine;
 use crate::support::programs::{output, refused, said};
@@ -212,25 +213,10 @@ fn containerd_goes_on_where_its_download_was_cut() {
             .args([&registry.credentials(), &from])
             .arg(format!("docker://{}/admin/big:1", registry.address())),
     );
-    let settings = format!(
-        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = {:?}\n",
-        at("root"),
-        at("state"),
-        at("containerd.sock")
-    );
-    fs::write(at("containerd.toml"), settings).unwrap();
-    let ctr = || {
-        let mut ctr = machine.command("ctr");
-        ctr.arg("--address").arg(at("containerd.sock"));
-        ctr
-    };
-    let mut containerd = machine.command("containerd");
-    containerd.arg("--config").arg(at("containerd.toml"));
-    machine.daemon(&mut containerd, ctr().arg("version"));
+    containerd::start(&machine);
     tap.cut(Way::Down, 4 << 20);
     let name = format!("{}/admin/big:1", tap.address());
-    let mut fetch = ctr();
+    let mut fetch = containerd::ctr(&machine);
     fetch.args([
         "content",
         "fetch",

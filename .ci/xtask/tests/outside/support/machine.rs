@@ -17,9 +17,9 @@ pub(crate) const ADDRESS: &str = "192.0.2.1";
 /// The name of [`ADDRESS`] in the machine's `/etc/hosts`.
 pub(crate) const NAME: &str = "registry.test";
 
-/// Makes the namespaces a machine: the loopback, an `/etc` that can be written to, a `/run` of its own,
-/// nothing that podman remembers of other days. The last line
-/// makes `cat` the first process: it ends when the test does, however that ends, and takes all others with it.
+/// Makes the namespaces a machine: the loopback, an `/etc` that can be written to, a `/run` of its own, nothing that
+/// podman remembers of other days. The last line makes `cat` the first process: it ends when the test does, however
+/// that ends, and takes all others with it.
 const BOOT: &str = "set -e
 if [ -n \"$OWN_NETWORK\" ]; then
   ip link set lo up
