@@ -12,6 +12,7 @@ use crate::auth::{Auth, Htpasswd, Issuers, KeyError, KeyRing, Passwords, Policy,
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::Buffers;
 use crate::http::operation::ParseLimits;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -32,8 +33,12 @@ pub struct App {
     pub index: Index,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Memory for bodies that are needed whole.
+    pub buffers: Buffers,
     /// What a request's parse must know.
     pub parse_limits: ParseLimits,
+    /// The time, as all of it sees it.
+    pub clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     request_ids: RequestIds,
 }
@@ -90,7 +95,7 @@ impl App {
         let repo = Arc::new(Repo::new(
             metadata,
             blobs,
-            clock,
+            Arc::clone(&clock),
             Arc::clone(&random),
             rules(&config),
         ));
@@ -98,13 +103,16 @@ impl App {
             manifest_tags: limits.manifest_tags,
             page_entries: u32::try_from(limits.page_entries).unwrap_or(u32::MAX),
         };
+        let buffers = Buffers::new(limits.buffer_bytes);
         Ok(Self {
+            buffers,
             config,
             auth,
             repo,
             index,
             metrics,
             parse_limits,
+            clock,
             random,
             request_ids,
         })

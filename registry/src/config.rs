@@ -133,6 +133,8 @@ pub struct Limits {
     pub login_failures_account: u32,
     /// Failed logins a minute from one address.
     pub login_failures_address: u32,
+    /// Memory for bodies that are needed whole (manifests, forms), over all requests, in bytes.
+    pub buffer_bytes: usize,
     /// Memory for rows that are asked for often, manifests above all, in bytes.
     pub cache_bytes: usize,
 }
@@ -265,6 +267,7 @@ impl Limits {
         let manifest_bytes = size("manifest_bytes", "4MiB", 4 << 20, 8 << 20);
         let header_bytes = size("header_bytes", "32KiB", 8 << 10, 1 << 20);
         let body_rate_bytes = size("body_rate_bytes", "1KiB", 0, 1 << 30);
+        let buffer_bytes = size("buffer_bytes", "256MiB", 16 << 20, 1 << 40);
         let cache_bytes = size("cache_bytes", "16MiB", 0, 1 << 40);
         let mut count = |key: &str, default: &str, least: u64, most: u64| {
             layers.take(&format!("limits.{key}"), default, |text| {
@@ -304,6 +307,7 @@ impl Limits {
             connections: connections?,
             login_failures_account: u32::try_from(login_failures_account?).ok()?,
             login_failures_address: u32::try_from(login_failures_address?).ok()?,
+            buffer_bytes: usize::try_from(buffer_bytes?).ok()?,
             cache_bytes: usize::try_from(cache_bytes?).ok()?,
         })
     }

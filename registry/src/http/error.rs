@@ -38,6 +38,8 @@ pub enum Failure {
     },
     /// A rule refused it, or a store failed.
     Repo(Error),
+    /// Too many bodies are in memory.
+    NoRoom,
     /// Our own mistake.
     Panicked,
 }
@@ -119,6 +121,7 @@ fn status(failure: &Failure) -> (StatusCode, ErrorCode) {
         },
         Failure::RangeUnmet { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid),
         Failure::Repo(error) => repo_status(error),
+        Failure::NoRoom => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         Failure::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
     }
 }
@@ -238,6 +241,7 @@ fn message(failure: &Failure) -> String {
         Failure::Token(bad) => bad.to_string(),
         Failure::RangeUnmet { size } => format!("the blob has {size} bytes, none in this range"),
         Failure::Repo(error) => error.to_string(),
+        Failure::NoRoom => "other requests' bodies take all the memory of limits.buffer_bytes".to_owned(),
         Failure::Panicked => String::new(),
     }
 }
@@ -254,7 +258,9 @@ fn detail(failure: &Failure) -> Value {
         }
         Failure::RangeUnmet { size } => json!({ "size": size }),
         Failure::Repo(error) => repo_detail(error),
-        Failure::Refusal(_) | Failure::Login(_) | Failure::Token(_) | Failure::Panicked => Value::Null,
+        Failure::Refusal(_) | Failure::Login(_) | Failure::Token(_) | Failure::NoRoom | Failure::Panicked => {
+            Value::Null
+        }
     }
 }
 
@@ -319,7 +325,7 @@ fn dress(answer: &mut Response, app: &App, head: &Parts, failure: &Failure) {
         Failure::Repo(Error::ChunkOutOfOrder { name, id, offset, .. }) => {
             uploads::place(answer, name, id, *offset)
         }
-        Failure::Refusal(_) | Failure::Token(_) | Failure::Repo(_) | Failure::Panicked => {}
+        Failure::Refusal(_) | Failure::Token(_) | Failure::Repo(_) | Failure::NoRoom | Failure::Panicked => {}
     }
 }
 
@@ -365,7 +371,7 @@ fn log(head: &Parts, failure: &Failure, status: StatusCode, id: &str) {
         Failure::Login(denial) => denial,
         Failure::Refusal(refusal) => refusal,
         Failure::Token(bad) => bad,
-        Failure::RangeUnmet { .. } | Failure::Panicked => {
+        Failure::RangeUnmet { .. } | Failure::NoRoom | Failure::Panicked => {
             tracing::error!(id, method = %head.method, path = head.uri.path(), ?failure, "a request failed");
             return;
         }

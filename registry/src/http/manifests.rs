@@ -63,13 +63,15 @@ pub(super) async fn write(
     if announced.is_some_and(|announced: usize| announced > limit) {
         return Err(repo::Error::ManifestTooLarge { limit }.into());
     }
-    let bytes = body::whole(body, limit).await.map_err(|unread| match unread {
-        body::Unread::TooLarge => repo::Error::ManifestTooLarge { limit },
-        body::Unread::Cut(cause) => repo::Error::BodyCut(cause),
+    let whole = body::whole(body, limit, &app.buffers).await;
+    let whole = whole.map_err(|unread| match unread {
+        body::Unread::TooLarge => repo::Error::ManifestTooLarge { limit }.into(),
+        body::Unread::Cut(cause) => repo::Error::BodyCut(cause).into(),
+        body::Unread::NoRoom => Failure::NoRoom,
     })?;
     let name = write.operation().name.clone();
     let tags = write.operation().tags.clone();
-    let written = app.repo.write_manifest(write, bytes).await?;
+    let written = app.repo.write_manifest(write, whole.bytes.clone()).await?;
     let mut answer = answer::empty(StatusCode::CREATED);
     let location = Path::Manifest {
         name,

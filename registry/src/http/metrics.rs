@@ -107,7 +107,11 @@ pub(super) fn failed(app: &App, kind: Option<Kind>, failure: &Failure) {
             }
             metrics.database_failed(error);
         }
-        Failure::Refusal(_) | Failure::Token(_) | Failure::RangeUnmet { .. } | Failure::Panicked => {}
+        Failure::Refusal(_)
+        | Failure::Token(_)
+        | Failure::RangeUnmet { .. }
+        | Failure::NoRoom
+        | Failure::Panicked => {}
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod base;
 mod blobs;
 mod body;
+mod buffers;
 mod catalog;
 pub mod error;
 mod health;
@@ -38,6 +39,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, header};
 use tracing::Instrument as _;
 
+pub use self::buffers::Buffers;
 use self::error::Failure;
 use crate::app::App;
 use crate::auth::{Allowed, Credentials};

@@ -101,14 +101,16 @@ async fn caller(app: &App, head: &Parts) -> Result<Arc<Grants>, Denial> {
 
 /// OAuth2's way: who asks is in the form.
 async fn by_form(app: &App, head: &Parts, body: Body) -> Result<Response, Failure> {
-    let bytes = body::whole(body, FORM_BYTES)
-        .await
-        .map_err(|_unread| BadTokenRequest::Form)?;
-    let asked = form_urlencoded::parse(&bytes)
+    let whole = body::whole(body, FORM_BYTES, &app.buffers).await;
+    let whole = whole.map_err(|unread| match unread {
+        body::Unread::TooLarge | body::Unread::Cut(_) => BadTokenRequest::Form.into(),
+        body::Unread::NoRoom => Failure::NoRoom,
+    })?;
+    let asked = form_urlencoded::parse(&whole.bytes)
         .filter(|(key, _)| key == "scope")
         .map(|(_, value)| value);
     let scopes = scopes(app, asked)?;
-    let form: HashMap<Cow<'_, str>, Cow<'_, str>> = form_urlencoded::parse(&bytes).collect();
+    let form: HashMap<Cow<'_, str>, Cow<'_, str>> = form_urlencoded::parse(&whole.bytes).collect();
     let value = |name: &'static str| {
         form.get(name)
             .map(AsRef::as_ref)

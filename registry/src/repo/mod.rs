@@ -11,6 +11,7 @@ mod advice;
 mod blob;
 mod describe;
 mod error;
+mod leftover;
 mod manifest;
 mod mount;
 mod referrer;

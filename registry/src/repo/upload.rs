@@ -23,6 +23,9 @@ const RENEW: Duration = Duration::from_secs(20);
 /// How long a writer waits for the one before it: a client that lost its connection comes back before we know of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many expired sessions are looked up at once.
+const AT_ONCE: u32 = 100;
+
 /// How far an upload has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -112,16 +115,21 @@ impl Repo {
         .await
     }
 
-    /// Ends the sessions that have expired; returns how many.
+    /// Ends the sessions that have expired; returns how many. One that another replica ends meanwhile is none of them.
     ///
     /// # Errors
     /// The first that could not be ended.
     pub async fn end_expired_uploads(&self) -> Result<usize, Error> {
-        let expired = self.metadata.expired_uploads(self.clock.now(), 100).await?;
-        for upload in &expired {
-            self.end(&upload.repository, &upload.id).await?;
+        let mut ended = 0;
+        loop {
+            let expired = self.metadata.expired_uploads(self.clock.now(), AT_ONCE).await?;
+            for upload in &expired {
+                ended += usize::from(self.end(&upload.repository, &upload.id).await?);
+            }
+            if expired.len() < usize::try_from(AT_ONCE).unwrap_or(usize::MAX) {
+                return Ok(ended);
+            }
         }
-        Ok(expired.len())
     }
 
     /// Removes the session's row first, so that no commit can follow, then its bytes.
@@ -129,7 +137,7 @@ impl Repo {
         let Some(upload) = self.metadata.end_upload(name, id).await? else {
             return Ok(false);
         };
-        self.blobs.abort(&session(&upload)?).await?;
+        self.discard(&session(&upload)?).await?;
         Ok(true)
     }
 

@@ -12,9 +12,11 @@
 )]
 
 mod certificates;
+mod clock;
 mod gauge;
 mod lists;
 mod many_uploads;
+mod memory;
 mod raw;
 mod slow;
 mod vanished;

@@ -4,17 +4,40 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::transport::{WIRE, ZEROS};
 
 /// How much is read at once where the kernel cannot send the file by itself.
 const READ_BYTES: u64 = 512 * 1024;
+
+/// How many such pieces are in memory at once, over all connections.
+const LARGE_PIECES: usize = 128;
+
+/// How much is read at once while there is no room for a larger piece: clients that ask for much on many streams and
+/// take little of it then cost little, and only make others slower.
+const SMALL_BYTES: u64 = 16 * 1024;
+
+/// The right to hold a large piece.
+static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LARGE_PIECES)));
+
+/// Bytes that were read, with the right to hold them.
+struct Piece {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Bytes `range` of an open file.
 ///
@@ -49,13 +72,21 @@ impl FileBody {
 
     /// Begins to read the next piece.
     fn read_ahead(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
-        let bytes = self.left().min(READ_BYTES);
-        if bytes == 0 {
+        if self.left() == 0 {
             return None;
         }
+        let room = match self.left() {
+            ..=SMALL_BYTES => None,
+            _ => Arc::clone(&ROOM).try_acquire_owned().ok(),
+        };
+        let most = if room.is_some() { READ_BYTES } else { SMALL_BYTES };
+        let bytes = self.left().min(most);
         let (file, offset) = (Arc::clone(&self.file), self.next);
         self.next += bytes;
-        Some(tokio::task::spawn_blocking(move || read(&file, offset, bytes)))
+        Some(tokio::task::spawn_blocking(move || {
+            let bytes = read(&file, offset, bytes)?;
+            Ok(Bytes::from_owner(Piece { bytes, _room: room }))
+        }))
     }
 }
 
@@ -102,7 +133,7 @@ impl Body for FileBody {
 }
 
 /// Reads exactly `bytes` at `offset`.
-fn read(file: &File, offset: u64, bytes: u64) -> io::Result<Bytes> {
+fn read(file: &File, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
     let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
     let mut piece = Vec::with_capacity(bytes);
     while piece.len() < bytes {
@@ -116,5 +147,5 @@ fn read(file: &File, offset: u64, bytes: u64) -> io::Result<Bytes> {
     }
     // The capacity may have been rounded up, and the file may be longer.
     piece.truncate(bytes);
-    Ok(piece.into())
+    Ok(piece)
 }

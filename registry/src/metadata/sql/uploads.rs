@@ -1,6 +1,7 @@
 //! Upload sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sqlx::Row as _;
@@ -238,6 +239,9 @@ impl Uploads for SqlMetadata {
     }
 }
 
+/// By how much replicas' clocks may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 const COUNT_OPEN: &str = "SELECT count(*) FROM uploads WHERE owner = $1 AND expires_ms > $2";
 
 async fn begin_upload(transaction: &mut Transaction, upload: &NewUpload, limit: u32) -> Result<(), Failure> {
@@ -276,13 +280,15 @@ async fn claim_upload(
     let row = sqlx::query(
         "UPDATE uploads SET writer = $1, held_until_ms = $2
          WHERE id = $3 AND repository = $4 AND expires_ms > $5
-         AND (writer IS NULL OR writer = $1 OR held_until_ms <= $5) RETURNING *",
+         AND (writer IS NULL OR writer = $1 OR held_until_ms <= $5 OR held_until_ms > $6) RETURNING *",
     )
     .bind(claim.writer.as_str())
     .bind(hold.as_millis())
     .bind(claim.id.as_str())
     .bind(repository.as_str())
     .bind(now.as_millis())
+    // Held for longer than anybody holds: the clock was set back since.
+    .bind(hold.plus(CLOCKS_DIFFER).as_millis())
     .fetch_optional(transaction.db())
     .await?;
     if let Some(row) = row {
