@@ -30,6 +30,8 @@ pub enum Fault {
     Slow(Duration),
     /// The answer's body breaks off after so many bytes.
     Cut(usize),
+    /// The answer's body stops after so many bytes, and the connection stays.
+    Stall(usize),
 }
 
 /// Says what happens to a request: the number of those asked about so far (from 1), its method, its path with query.
@@ -127,7 +129,7 @@ async fn pass(rules: &Rules, request: Request<Incoming>) -> Result<Answer, Ended
         }
         Some(Fault::Never) => std::future::pending().await,
         Some(Fault::Slow(wait)) => tokio::time::sleep(wait).await,
-        Some(Fault::Lost | Fault::Cut(_)) | None => {}
+        Some(Fault::Lost | Fault::Cut(_) | Fault::Stall(_)) | None => {}
     }
     let stream = TcpStream::connect(&rules.upstream).await?;
     let (mut upstream, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -138,17 +140,23 @@ async fn pass(rules: &Rules, request: Request<Incoming>) -> Result<Answer, Ended
         return Err("the answer is lost".into());
     }
     let mut left = match fault {
-        Some(Fault::Cut(bytes)) => bytes,
+        Some(Fault::Cut(bytes) | Fault::Stall(bytes)) => bytes,
         _ => usize::MAX,
     };
+    let stalls = matches!(fault, Some(Fault::Stall(_)));
     let frames = body
         .into_data_stream()
         .map_err(Ended::from)
         .and_then(move |piece| {
-            let whole = left.checked_sub(piece.len());
-            left = whole.unwrap_or(0);
-            let piece = whole.map(|_| Frame::data(piece));
-            std::future::ready(piece.ok_or_else(|| "cut".into()))
+            let passes = piece.len() <= left;
+            left = left.saturating_sub(piece.len());
+            async move {
+                match (passes, stalls) {
+                    (true, _) => Ok(Frame::data(piece)),
+                    (false, true) => std::future::pending().await,
+                    (false, false) => Err("cut".into()),
+                }
+            }
         });
     Ok(Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
 }

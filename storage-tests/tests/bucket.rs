@@ -7,13 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use storage_tests::backends::bucket::Bucket;
-use storage_tests::backends::{ObjectStoreUnderTest as _, key, moto, s3};
+use storage_tests::backends::{ObjectStoreUnderTest as _, key, moto, s3, sqlite};
 use storage_tests::clauses::blobs::{body, content};
+use storage_tests::clauses::metadata::{at, claim, name, session};
 use storage_tests::faults::Faults;
 use storage_tests::gate::{Fault, Gate};
 use wharf_protocol::digest::{Algorithm, Digest};
+use wharf_protocol::manifest::ManifestLimits;
 use wharf_registry::blobs::cloud::{Patience, Plan};
 use wharf_registry::blobs::{BlobError, Blobs, Content, Key, NoJournal, Session};
+use wharf_registry::clock::{Clock, Timestamp};
+use wharf_registry::metadata::UploadProgress;
+use wharf_registry::random::SystemRandom;
+use wharf_registry::repo::{Repo, Rules};
 
 const SHA256: Algorithm = Algorithm::Sha256;
 const NO_LIMIT: u64 = u64::MAX;
@@ -169,7 +175,8 @@ async fn a_full_bucket_is_full_at_once_and_heals() {
         let nothing = Digest::of(SHA256, b"");
         let put = blobs.put(key(), body(&Bytes::new(), 1), NO_LIMIT, &nothing, &NoJournal);
         assert!(matches!(put.await, Err(BlobError::Full)));
-        assert_eq!(gate.requests(), 1, "a full bucket is not asked again");
+        // One asks for room, one for what may be there to go.
+        assert_eq!(gate.requests(), 2, "a full bucket is not asked again");
         gate.heal();
     }
 }
@@ -215,6 +222,101 @@ async fn a_bucket_that_never_answers_is_unavailable_in_time() {
         .unwrap();
     assert!(matches!(opened, Err(BlobError::Unavailable { .. })), "{opened:?}");
     assert_eq!(server.leftovers().await.objects, 0);
+}
+
+/// What an answer holds back for too long is asked for again, and nobody waits for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_stops_in_the_middle_is_gone_on_with_or_ends() {
+    let server = s3::start().await;
+    let patience = Patience {
+        answer: Duration::from_secs(2),
+        ..SOON
+    };
+    let (gate, blobs) = hasty(&server, patience).await;
+    let bytes = content(1 << 20);
+    let digest = Digest::of(SHA256, &bytes);
+    let put = blobs.put(key(), body(&bytes, 65_536), NO_LIMIT, &digest, &NoJournal);
+    let stored = put.await.unwrap();
+    gate.follow(|number, _, _| (number == 1).then_some(Fault::Stall(500_000)));
+    assert!(read(&*blobs, &stored.key, bytes.len()).await == bytes);
+    assert!(gate.requests() > 1);
+    gate.follow(|_, _, _| Some(Fault::Stall(0)));
+    let Content::Stream(pieces) = blobs.open(&stored.key, 0..stored.size).await.unwrap() else {
+        unreachable!("a bucket's object is a stream")
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), pieces.try_collect::<Vec<_>>());
+    assert!(ended.await.unwrap().is_err());
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Standing(Timestamp);
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// The server is asked afterwards which multipart uploads are open.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_expires_takes_its_multipart_upload_along() {
+    let (store, database) = (moto::start().await, sqlite::start().await);
+    let rows = database.rows();
+    let bytes = content(9 << 20);
+    rows.begin_upload(session("u", "a"), 10).await.unwrap();
+    let writer = claim("u", "w");
+    let upload = rows
+        .claim_upload(&name("a"), &writer, at(1), at(60))
+        .await
+        .unwrap();
+    let begun = Session::new(upload.object_key.parse().unwrap(), SHA256);
+    let blobs = store.blobs();
+    let appended = blobs.append(begun, body(&bytes, 65_536), NO_LIMIT, &NoJournal);
+    let appended = appended.await.unwrap().session;
+    let progress = UploadProgress {
+        claim: writer,
+        from: 0,
+        offset: appended.offset,
+        hash_state: None,
+        staged: appended.staged.to_text(),
+        now: at(2),
+        hold: None,
+        expires: at(3600),
+    };
+    rows.advance_upload(progress).await.unwrap();
+    let left = store.leftovers().await;
+    assert_eq!(
+        (left.objects, left.staged),
+        (0, 2),
+        "a multipart upload and a tail"
+    );
+    for (seconds, ended) in [(3599, 0), (3601, 1), (3602, 0)] {
+        let clock = Arc::new(Standing(at(seconds)));
+        let rules = Rules {
+            deletes: true,
+            sparse_manifests: false,
+            media_types: Vec::new(),
+            manifest: ManifestLimits::default(),
+            uploads_per_user: 10,
+            upload_life: Duration::from_secs(3600),
+            lease: Duration::from_secs(3600),
+        };
+        let repo = Repo::new(
+            Arc::clone(&rows),
+            store.blobs(),
+            clock,
+            Arc::new(SystemRandom),
+            rules,
+        );
+        assert_eq!(
+            repo.end_expired_uploads().await.unwrap(),
+            ended,
+            "after {seconds} s"
+        );
+    }
+    let left = store.leftovers().await;
+    assert_eq!((left.objects, left.staged), (0, 0));
 }
 
 /// S3 sends "200" before it has put the parts together, and what became of it later.

@@ -153,8 +153,16 @@ impl<'a> Assembly<'a> {
             self.held.add(more);
             return Ok(());
         }
+        // The parts on their way need nothing more, and give back what they hold.
+        while let Some(part) = self.in_flight.next().await {
+            self.parts.push(part?);
+            if let Some(more) = self.cloud.memory.try_hold(bytes) {
+                self.held.add(more);
+                return Ok(());
+            }
+        }
         self.set_aside().await?;
-        self.held = self.meanwhile(self.cloud.memory.hold(bytes)).await?;
+        self.held = self.cloud.memory.hold(bytes).await;
         Ok(())
     }
 
@@ -321,7 +329,8 @@ impl<'a> Assembly<'a> {
     fn into_state(self) -> (Staged, Hasher) {
         let unneeded = |name: &String| self.tails.iter().all(|tail| tail.object != *name);
         let before = self.row.tails.iter().map(|tail| tail.object.clone());
-        let stale = before.chain(self.made).filter(unneeded).collect();
+        let stale = self.row.stale.into_iter().chain(before);
+        let stale = stale.chain(self.made).filter(unneeded).collect();
         let row = Multipart {
             id: self.id,
             parts: self.parts,
@@ -361,7 +370,7 @@ impl<'a> Assembly<'a> {
         &self.made
     }
 
-    /// Throws away what this call made.
+    /// Throws away what this call made, the object too: it may be there though its completion failed.
     pub(super) async fn give_up(mut self) {
         // What is on its way would arrive behind the abort.
         self.in_flight.clear();
@@ -370,6 +379,7 @@ impl<'a> Assembly<'a> {
         {
             tracing::warn!(%error, key = %self.key, "an upload's parts could not be thrown away");
         }
+        self.made.push(self.key.to_string());
         self.cloud.discard(&self.made).await;
     }
 }

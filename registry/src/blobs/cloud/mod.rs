@@ -20,17 +20,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _};
+use object_store::{ObjectStore, ObjectStoreExt as _};
 use wharf_protocol::digest::{Digest, Hasher};
 
 use super::{
-    Appended, BlobError, Blobs, BoxFuture, ByteStream, Content, HashState, Journal, Key, Multipart,
-    NoJournal, Session, Staged, Stored, Tail, agree,
+    Appended, BlobError, Blobs, BodyError, BoxFuture, ByteStream, Content, HashState, Journal, Key,
+    Multipart, NoJournal, Session, Staged, Stored, Tail, agree,
 };
 
 mod address;
@@ -120,20 +120,18 @@ impl Cloud {
     }
 
     async fn read_tail(&self, tail: &Tail) -> Result<Bytes, BlobError> {
-        let path = self.path(&tail.object);
-        let got = match self.bucket.get_opts(&path, GetOptions::default()).await {
-            Err(object_store::Error::NotFound { .. }) => return Err(BlobError::SessionLost),
-            got => got.map_err(|error| failed("reading", &path, error))?,
+        let (path, range) = (self.path(&tail.object), 0..tail.size);
+        let got = match reading::get(&*self.bucket, &path, range.clone()).await {
+            Ok(got) if got.meta.size == tail.size => got,
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Err(BlobError::SessionLost),
+            Err(error) => return Err(failed("reading", &path, error)),
         };
-        let bytes = got
-            .bytes()
-            .await
-            .map_err(|error| failed("reading", &path, error))?;
-        if length(&bytes) == tail.size {
-            Ok(bytes)
-        } else {
-            Err(BlobError::SessionLost)
+        let mut pieces = reading::stream(Arc::clone(&self.bucket), path.clone(), range, got);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(tail.size).unwrap_or_default());
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece.map_err(|error| broken(&path, error))?);
         }
+        Ok(bytes.freeze())
     }
 
     /// Deletes objects; what is missing counts as deleted.
@@ -189,11 +187,7 @@ impl Cloud {
             return Err(BlobError::Missing { key });
         };
         while let Some(piece) = pieces.next().await {
-            hasher.update(&piece.map_err(|source| BlobError::Io {
-                doing: "reading",
-                what: key.to_string(),
-                source,
-            })?);
+            hasher.update(&piece.map_err(|error| broken(&self.object(&key), error))?);
         }
         agree(hasher.finish(), expected)
     }
@@ -232,19 +226,18 @@ impl Cloud {
         }
     }
 
-    /// Removes what a finished upload needed on the way. What stays is aborted with the session, if it comes to that,
-    /// or is left to the bucket's rule for incomplete uploads.
-    async fn tidy(&self, session: &Session, row: Multipart, object: Key) {
+    /// Removes what a finished upload needed on the way: its row still names it, and soon nothing will.
+    async fn tidy(&self, session: &Session, row: Multipart, object: Key) -> Result<(), BlobError> {
         if object != session.key
             && let Some(id) = &row.id
-            && let Err(error) = self.abort_multipart(session.key, id).await
         {
-            tracing::warn!(%error, key = %session.key, "an upload's unused parts could not be thrown away");
+            self.abort_multipart(session.key, id).await?;
         }
         let kept = object.to_string();
         let tails = row.tails.into_iter().map(|tail| tail.object);
-        let unneeded: Vec<String> = tails.chain(row.stale).filter(|name| *name != kept).collect();
-        self.discard(&unneeded).await;
+        let unneeded = tails.chain(row.stale).filter(|name| *name != kept);
+        self.delete_all(unneeded.map(|name| self.path(&name)).collect())
+            .await
     }
 }
 
@@ -293,7 +286,7 @@ impl Blobs for Cloud {
             if !known {
                 self.reread(key, session.offset, expected).await?;
             }
-            self.tidy(session, row, key).await;
+            self.tidy(session, row, key).await?;
             Ok(Stored {
                 key,
                 digest: expected.clone(),
@@ -321,6 +314,8 @@ impl Blobs for Cloud {
                 agree(assembly.hasher.clone().finish(), expected)?;
                 let completed = assembly.complete().await;
                 self.or_was_complete(key, size, completed).await?;
+                let made = assembly.made().iter().map(|name| self.path(name));
+                self.delete_all(made.collect()).await?;
                 Ok(Stored {
                     key,
                     digest: expected.clone(),
@@ -328,9 +323,8 @@ impl Blobs for Cloud {
                 })
             };
             let stored = stored.await;
-            match stored.is_ok() {
-                true => drop(self.discard(assembly.made()).await),
-                false => assembly.give_up().await,
+            if stored.is_err() {
+                assembly.give_up().await;
             }
             stored
         })
@@ -432,6 +426,18 @@ fn whole_tail(row: &Multipart) -> Option<Key> {
 
 fn length(piece: &Bytes) -> u64 {
     u64::try_from(piece.len()).unwrap_or(u64::MAX)
+}
+
+/// Says why an object's bytes broke off.
+fn broken(path: &Path, error: BodyError) -> BlobError {
+    match error.downcast::<object_store::Error>() {
+        Ok(error) => failed("reading", path, *error),
+        Err(source) => BlobError::Io {
+            doing: "reading",
+            what: path.to_string(),
+            source,
+        },
+    }
 }
 
 fn failed(doing: &'static str, what: impl std::fmt::Display, source: object_store::Error) -> BlobError {
