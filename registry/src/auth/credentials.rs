@@ -56,6 +56,8 @@ impl<'a> Credentials<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -78,5 +80,18 @@ mod tests {
             );
         }
         assert_eq!(Credentials::parse(None), Credentials::None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_login_is_read_back_as_it_was_written(name in "[^:]{1,20}", password in ".{0,40}") {
+            let header = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+            prop_assert_eq!(Credentials::parse(Some(header.as_bytes())), Credentials::Basic { name, password });
+        }
+
+        #[test]
+        fn no_header_is_too_much(header in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Credentials::parse(Some(&header));
+        }
     }
 }

@@ -240,6 +240,8 @@ fn version(line: &str) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hash(cost: u32, version: bcrypt::Version) -> String {
@@ -286,5 +288,17 @@ mod tests {
             );
         }
         assert!(parse(Path::new("file"), b"\xff:x").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_users_or_a_line_that_is_wrong(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            match parse(Path::new("file"), &bytes) {
+                Ok(entries) => prop_assert!(entries.by_name.len() <= lines),
+                Err(HtpasswdError::Line { line, .. }) => prop_assert!((1..=lines).contains(&line)),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
     }
 }

@@ -240,6 +240,7 @@ fn text_matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -298,6 +299,33 @@ mod tests {
             json!({ "exp": 2000, "nbf": "x" }),
         ] {
             assert!(at(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    fn issuers() -> Issuers {
+        let settings = config::Issuer {
+            name: "ci".to_owned(),
+            issuer: "https://i.example".to_owned(),
+            audience: "us".to_owned(),
+            keys: config::KeySource::File("/none".into()),
+            ca: None,
+            rules: Vec::new(),
+        };
+        Issuers::open(&[settings]).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn only_a_jwt_that_claims_an_issuer_is_one_of_its(header in ".{0,9}", tail in ".{0,9}", issuer in ".{0,20}") {
+            let jwt = |issuer: &str| {
+                let claims = URL_SAFE_NO_PAD.encode(json!({ "iss": issuer }).to_string());
+                format!("{}.{claims}.{}", URL_SAFE_NO_PAD.encode(&header), URL_SAFE_NO_PAD.encode(&tail))
+            };
+            let issuers = issuers();
+            prop_assert!(issuers.of(&jwt("https://i.example")).is_some());
+            prop_assert!(issuers.of(&jwt(&issuer)).is_none());
+            let none = format!("{header}.{issuer}.{tail}");
+            prop_assert!(issuers.of(&none).is_none());
         }
     }
 }

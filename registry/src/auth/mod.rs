@@ -223,7 +223,8 @@ impl Auth {
     pub async fn refresh(&self, token: &str, address: IpAddr) -> Result<Arc<Grants>, Denial> {
         match self.tokens.refresh(token).await? {
             Some(name) => Ok(self.policy.grants(&Principal::User(name)).await?),
-            None => Err(self.refusal("a refresh token", address)),
+            // A dead token does not tell whose it was.
+            None => Err(self.refusal(&format!("{address}:"), address)),
         }
     }
 

@@ -207,8 +207,8 @@ impl Tokens {
     }
 
     /// Returns the public keys as a JSON Web Key Set.
-    pub fn key_set(&self) -> serde_json::Value {
-        self.keys.public()
+    pub async fn key_set(&self) -> serde_json::Value {
+        self.keys.public(self.clock.now()).await
     }
 
     /// Verifies a token with our own keys; one it brings along is not looked at (CVE-2025-24976).

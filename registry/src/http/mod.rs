@@ -138,7 +138,7 @@ async fn dispatch(app: &Arc<App>, head: &Parts, body: Body, allowed: Allowed) ->
         Allowed::SearchPing(_) => Ok(search::ping()),
         Allowed::Search(search) => search::search(app, &search).await,
         Allowed::IssueToken(issue) => token::issue(app, head, issue.operation(), body).await,
-        Allowed::ReadKeys(_) => Ok(token::keys(app)),
+        Allowed::ReadKeys(_) => Ok(token::keys(app).await),
         Allowed::Health(_) => Ok(health::alive()),
         Allowed::Ready(_) => health::ready(app).await,
         Allowed::Metrics(_) => Ok(metrics::page(&app.metrics, &head.headers)),

@@ -43,8 +43,8 @@ pub enum BadTokenRequest {
     },
 }
 
-pub(super) fn keys(app: &App) -> Response {
-    answer::json(StatusCode::OK, &app.auth.tokens.key_set())
+pub(super) async fn keys(app: &App) -> Response {
+    answer::json(StatusCode::OK, &app.auth.tokens.key_set().await)
 }
 
 pub(super) async fn issue(

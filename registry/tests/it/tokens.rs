@@ -186,6 +186,98 @@ async fn offline_token_asks_for_a_refresh_token_which_dies_with_the_password() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_dies_with_its_user() {
+    let server = Server::start();
+    server.add_user("bob");
+    let document = server.user("bob").get("/token?offline_token=true").await.json();
+    let refresh = document["refresh_token"].as_str().unwrap().to_owned();
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", &refresh)];
+    assert_eq!(form(&server, &fields).await.status, 200);
+    assert!(server.run(&["user", "rm", "bob"]).status.success());
+    within_5_s(async || form(&server, &fields).await.status, 401).await;
+    server.add_user("bob");
+    within_5_s(async || server.user("bob").get("/token").await.status, 200).await;
+    assert_eq!(form(&server, &fields).await.status, 401);
+}
+
+/// Clients add what others understand: an `account`, a query of their own, scopes of other kinds, none at all.
+#[tokio::test]
+async fn what_a_token_request_holds_beside_its_scopes_changes_nothing() {
+    let server = Server::start();
+    for query in [
+        "",
+        "?",
+        "?scope=",
+        "?service=another&account=mallory&x=y&x=z",
+        "?scope=repository(plugin):&scope=registry:network:*&scope=%F0%9F%90%B3",
+    ] {
+        let answer = server.admin().get(&format!("/token{query}")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        let claims = claims(answer.json()["token"].as_str().unwrap());
+        assert_eq!(
+            (&claims["access"], &claims["sub"]),
+            (&json!([]), &json!("admin")),
+            "{query}"
+        );
+    }
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "admin"),
+        ("password", ADMIN_PASSWORD),
+        ("scope", "repository:a/b:pull repository:a/b:push"),
+        ("scope", "repository:a/c:pull"),
+        ("more", "of it"),
+    ];
+    let document = form(&server, &fields).await.json();
+    assert_eq!(document["scope"], "repository:a/b:pull,push repository:a/c:pull");
+    assert!(document["expires_in"].as_u64().unwrap() >= 60);
+    assert_eq!(document["refresh_token"], Value::Null);
+}
+
+/// A key signs for 30 days and verifies for 60: its row is made older while the server is stopped.
+#[tokio::test]
+async fn keys_are_rotated_and_the_old_one_verifies_on() {
+    use sqlx::Connection as _;
+
+    let kid = |token: &str| {
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&header).unwrap()["kid"].clone()
+    };
+    let mut server = Server::start();
+    let old = server.admin().token(&[]).await;
+    server.stop();
+    let path = server.data_dir().join("registry.db");
+    let url = format!("sqlite:{}", path.display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let month_ms = 31 * 86_400_000_i64;
+    let aged =
+        sqlx::query("UPDATE signing_keys SET created_ms = created_ms - $1, expires_ms = expires_ms - $1");
+    assert_eq!(
+        aged.bind(month_ms)
+            .execute(&mut database)
+            .await
+            .unwrap()
+            .rows_affected(),
+        1
+    );
+    database.close().await.unwrap();
+    server.start_again();
+    let new = server.admin().token(&[]).await;
+    assert_ne!(kid(&new), kid(&old));
+    let published = server.nobody().get("/.well-known/jwks.json").await.json();
+    let kids: Vec<&Value> = published["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["kid"])
+        .collect();
+    assert_eq!(kids, [&kid(&new), &kid(&old)]);
+    for token in [&old, &new] {
+        assert_eq!(server.bearer(token).get("/v2/").await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_token_with_a_star_may_do_all_that_its_user_may() {
     let server = Server::start();
     server.add_user("bob");

@@ -164,9 +164,23 @@ impl KeyRing {
             .clone()
     }
 
-    /// Returns the public halves as a JSON Web Key Set (RFC 7517).
-    pub(super) fn public(&self) -> serde_json::Value {
-        let keys: Vec<_> = self.loaded().iter().map(|key| key.public.clone()).collect();
+    /// Returns the public halves of the keys that verify now, as a JSON Web Key Set (RFC 7517): another replica's new
+    /// one too. While the rows can't be read, those that are known.
+    pub(super) async fn public(&self, now: Timestamp) -> serde_json::Value {
+        let looked = self.keys.read().unwrap_or_else(PoisonError::into_inner).looked;
+        if looked.elapsed() >= LOOK_AGAIN {
+            let looked = Instant::now();
+            let rows = self.metadata.current_signing_keys(now).await;
+            if let Err(error) = self.note(looked, rows.map_err(KeyError::from).and_then(keys)) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the signing keys could not be read again: those known are published"
+                );
+            }
+        }
+        let known = self.loaded();
+        let current = known.iter().filter(|key| key.expires > now);
+        let keys: Vec<_> = current.map(|key| key.public.clone()).collect();
         json!({ "keys": keys })
     }
 }
