@@ -36,11 +36,12 @@ impl Clock for SetClock {
 struct Registry {
     clock: Arc<SetClock>,
     rows: Arc<dyn Metadata>,
+    app: Arc<App>,
     upkeep: Upkeep,
     address: std::net::SocketAddr,
     client: reqwest::Client,
     serving: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Registry {
@@ -98,11 +99,12 @@ impl Registry {
         Self {
             clock,
             rows,
-            upkeep: Upkeep::new(app),
+            upkeep: Upkeep::new(Arc::clone(&app)),
+            app,
             address,
             client: reqwest::Client::new(),
             serving: tokio::spawn(serving),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -223,4 +225,53 @@ async fn a_clock_set_forward_and_right_again_ends_no_upload_and_no_refresh_token
     assert_eq!(registry.refresh(&refresh).await, 200);
     assert_eq!(registry.patch(&token, &upload, "second").await, 202);
     assert_eq!(registry.finish(&token, &upload, "first second").await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweeps_of_several_replicas_at_once_end_every_expired_upload_with_its_bytes() {
+    let registry = Registry::start().await;
+    let token = text(&registry.token(false).await, "token");
+    for _ in 0..250 {
+        let upload = registry.begin(&token).await;
+        assert_eq!(registry.patch(&token, &upload, "bytes").await, 202);
+    }
+    let staged = registry.folder.path().join("storage/uploads");
+    let files = || std::fs::read_dir(&staged).unwrap().count();
+    assert_eq!(files(), 250);
+    registry.set(25 * HOUR);
+    let sweeps = (0..3).map(|_| {
+        let mut replica = Upkeep::new(Arc::clone(&registry.app));
+        async move { replica.sweep().await }
+    });
+    futures_util::future::join_all(sweeps).await;
+    assert_eq!(files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_could_not_be_removed_with_their_upload_are_removed_later() {
+    let mut registry = Registry::start().await;
+    let token = text(&registry.token(false).await, "token");
+    let upload = registry.begin(&token).await;
+    assert_eq!(registry.patch(&token, &upload, "bytes").await, 202);
+    let staged = registry.folder.path().join("storage/uploads");
+    let file = std::fs::read_dir(&staged)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    // A folder in the file's place cannot be removed as a file is.
+    std::fs::rename(&file, registry.folder.path().join("kept")).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let cancel = registry.ask("DELETE", &upload).bearer_auth(&token);
+    assert_eq!(registry.status(cancel).await, 204);
+    assert_eq!(registry.patch(&token, &upload, "x").await, 404);
+    registry.upkeep.sweep().await;
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(registry.folder.path().join("kept"), &file).unwrap();
+    registry.upkeep.sweep().await;
+    assert!(file.exists(), "it is tried again after a while, not at once");
+    registry.set(120_000);
+    registry.upkeep.sweep().await;
+    assert!(!file.exists());
 }
