@@ -420,10 +420,14 @@ fn sqlite_set_up(purpose: Purpose) -> &'static str {
 
 /// The time-outs are the server's, which knows what it is doing for whom: it ends a statement or a transaction and
 /// frees its rows also when this side is gone. Keepalives have no effect over a Unix socket.
+///
+/// What is asked here follows indexes from few rows to few rows. Joins that read a table from end to end look cheap to
+/// the planner where its statistics are old or skewed, and are never right.
 fn postgres_set_up(settings: &Postgres, purpose: Purpose) -> String {
     let keepalive = settings.keepalive.as_secs();
     format!(
         "SET application_name = 'wharf-registry'; SET client_min_messages = 'warning';
+         SET enable_hashjoin = off; SET enable_mergejoin = off;
          SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = {read_only};
          SET statement_timeout = {statement}; SET lock_timeout = {lock};
          SET idle_in_transaction_session_timeout = {idle};
