@@ -14,6 +14,7 @@
 
 mod crash_points;
 mod full_disk;
+mod postgres_crash;
 mod power_cut;
 mod push;
 mod server;

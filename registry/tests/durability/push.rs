@@ -148,6 +148,12 @@ impl Registry {
         self.get(&format!("blobs/{}", sha256(bytes))).await
     }
 
+    /// Asks for the list of tags, whatever becomes of it.
+    pub(crate) async fn tags_answer(&self) -> reqwest::Response {
+        let path = format!("/v2/{REPOSITORY}/tags/list");
+        self.ask(Method::GET, &path).send().await.unwrap()
+    }
+
     async fn tags(&self) -> Vec<String> {
         let Some(list) = self.get("tags/list").await else {
             return Vec::new();
