@@ -1,6 +1,7 @@
 //! Real stores, each with a `start` that gives a fresh one.
 
 pub mod bucket;
+pub mod delayed;
 pub mod disk;
 pub mod moto;
 pub mod postgres;

@@ -141,7 +141,7 @@ mod whole {
 }
 
 mod races {
-    storage_tests::stamp!(races: sqlite, postgres; [
+    storage_tests::stamp!(races: sqlite, postgres, delayed; [
         two_writers_of_one_tag,
         writers_of_one_tag_without_a_precondition,
         two_pushes_of_one_blob,
@@ -165,5 +165,10 @@ mod issues {
         deleting_a_tag_leaves_its_siblings,
         a_blob_is_not_read_through_a_repository_that_does_not_hold_it,
         collection_between_head_and_manifest_takes_nothing,
+        tags_that_differ_by_case_are_different,
+        what_a_search_asks_for_is_no_pattern,
+        an_upload_goes_on_past_four_gibibytes,
+        what_was_absent_is_not_remembered,
+        an_empty_page_is_an_answer,
     ]);
 }

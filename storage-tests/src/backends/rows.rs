@@ -6,6 +6,8 @@ use tempfile::TempDir;
 use wharf_registry::config::DatabaseUrl;
 use wharf_registry::metadata::{Metadata, Options, SqlMetadata};
 
+use super::proxy::Proxy;
+
 /// A fresh database under test.
 #[derive(Debug)]
 pub struct RowsUnderTest {
@@ -13,6 +15,7 @@ pub struct RowsUnderTest {
     rows: Arc<dyn Metadata>,
     replicas: bool,
     _folder: Option<TempDir>,
+    _proxy: Option<Proxy>,
 }
 
 impl RowsUnderTest {
@@ -24,7 +27,14 @@ impl RowsUnderTest {
             rows,
             replicas,
             _folder: folder,
+            _proxy: None,
         }
+    }
+
+    /// Keeps the proxy that the database is behind.
+    pub(super) fn behind(mut self, proxy: Proxy) -> Self {
+        self._proxy = Some(proxy);
+        self
     }
 
     /// Returns the first replica's view.
