@@ -1,7 +1,7 @@
 //! Everything that a request needs, wired once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use thiserror::Error;
 use wharf_protocol::manifest::ManifestLimits;
@@ -41,6 +41,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     request_ids: RequestIds,
+    stopping: AtomicBool,
 }
 
 /// Why the registry can't be wired.
@@ -115,7 +116,18 @@ impl App {
             clock,
             random,
             request_ids,
+            stopping: AtomicBool::new(false),
         })
+    }
+
+    /// Notes that the server was told to stop.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether it was.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Returns a new request's id: 16 hexadecimal digits.

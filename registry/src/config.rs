@@ -28,6 +28,9 @@ pub(crate) use self::value::duration;
 pub use self::value::{Anonymous, DatabaseUrl, LogFormat, Network, StorageUrl};
 use crate::cli::{Places, Serve};
 
+/// A year's seconds.
+const YEAR_S: u64 = 365 * 86400;
+
 /// Everything that can be set.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -81,6 +84,8 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// For how long requests are still taken, not ready any more, after the server was told to stop.
+    pub stop_delay: Duration,
     /// Whether each answer is logged, not only those that failed on our side.
     pub access_log: bool,
     /// The limits on what clients may do.
@@ -213,14 +218,13 @@ impl Config {
         let media_types = layers.take("media_types", "", value::media_types);
         let token_life = layers.take("token_life", "5m", |text| value::duration(text, 60, 24 * 3600));
         let refresh = layers.take("refresh_token_life", "90d", |text| {
-            value::duration(text, 60, 3650 * 86400)
+            value::duration(text, 60, 10 * YEAR_S)
         });
-        let upload_life = layers.take("upload_life", "24h", |text| {
-            value::duration(text, 60, 365 * 86400)
-        });
-        let lease = layers.take("lease", "24h", |text| value::duration(text, 3600, 365 * 86400));
+        let upload_life = layers.take("upload_life", "24h", |text| value::duration(text, 60, YEAR_S));
+        let lease = layers.take("lease", "24h", |text| value::duration(text, 3600, YEAR_S));
         let log = layers.take("log", "info", value::log_filter);
         let log_format = layers.take("log_format", "text", value::log_format);
+        let stop_delay = layers.take("stop_delay", "0s", |text| value::duration(text, 0, 600));
         let access_log = layers.take("access_log", "false", value::switch);
         let limits = Limits::take_all(layers);
         Some(Self {
@@ -249,6 +253,7 @@ impl Config {
             lease: lease?,
             log: log?,
             log_format: log_format?,
+            stop_delay: stop_delay?,
             access_log: access_log?,
             limits: limits?,
             shown: Vec::new(),

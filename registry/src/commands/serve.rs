@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod first_user;
+mod stop;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::IsTerminal as _;
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
+use self::stop::Stop;
 use super::{Error, print};
 use crate::app::App;
 use crate::blobs::cloud::Cloud;
@@ -76,7 +77,8 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
     print(&format!("listening on {address}\n"))?;
     tracing::info!(%address, tls = tls.is_some(), "serving");
     let traffic = metrics.traffic.clone();
-    http::server::serve(listener, tls, limits, traffic, http::router(app), stop.wait()).await;
+    let router = http::router(Arc::clone(&app));
+    http::server::serve(listener, tls, limits, traffic, router, stop.wait(&app)).await;
     upkeep.abort();
     if let Some(open_page) = open_page {
         open_page.stop().await;
@@ -221,33 +223,5 @@ fn limits(config: &Config) -> Limits {
         body_rate_bytes: limits.body_rate_bytes,
         body_rate_window: limits.body_window,
         drain_timeout: DRAIN,
-    }
-}
-
-/// What tells the server to stop.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, Error> {
-        let listen = |kind| {
-            signal(kind).map_err(|source| Error::System {
-                doing: "waiting for signals",
-                source,
-            })
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = self.interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        }
     }
 }

@@ -14,8 +14,15 @@ pub(super) fn alive() -> Response {
     answer::content(StatusCode::OK, PLAIN, "ok\n")
 }
 
-/// Database and storage answer.
+/// Database and storage answer, and the server goes on.
 pub(super) async fn ready(app: &App) -> Result<Response, Failure> {
+    if app.is_stopping() {
+        return Ok(answer::content(
+            StatusCode::SERVICE_UNAVAILABLE,
+            PLAIN,
+            "stopping\n",
+        ));
+    }
     app.repo.ready().await?;
     Ok(answer::content(StatusCode::OK, PLAIN, "ready\n"))
 }

@@ -36,7 +36,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use tracing::Instrument as _;
 
 pub use self::buffers::Buffers;
@@ -74,6 +74,12 @@ async fn take(State(app): State<Arc<App>>, request: Request) -> Response {
     }
     if let Some(host) = asked.namespace {
         namespace::dress(&mut answer, &host);
+    }
+    // Whoever keeps the connection open must come back on another one, which leads to another replica.
+    if app.is_stopping() && head.version == Version::HTTP_11 {
+        answer
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let took = started.elapsed();
     metrics::answered(&app, asked.kind, &head, answer.status(), took);

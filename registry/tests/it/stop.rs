@@ -108,3 +108,31 @@ async fn passwords_and_tokens_are_never_logged() {
         assert!(!log.contains(secret), "a secret is in the log");
     }
 }
+
+#[tokio::test]
+async fn with_a_delay_it_is_first_unready_and_still_takes_requests() {
+    let mut server = Server::with("stop_delay = \"10m\"");
+    assert_eq!(server.nobody().get("/readyz").await.status, 200);
+    let pid = server.pid().to_string();
+    let told = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(told.unwrap().success());
+    let begun = std::time::Instant::now();
+    let unready = loop {
+        let answer = server.nobody().get("/readyz").await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{answer:?}");
+    };
+    assert_eq!(
+        (unready.header("connection"), &unready.body[..]),
+        ("close", &b"stopping\n"[..])
+    );
+    // Each on a connection of its own, that came after the signal.
+    assert_eq!(server.nobody().get("/healthz").await.status, 200);
+    server.admin().push_image("a/b", "t", "1").await;
+    let read = server.admin().get("/v2/a/b/manifests/t").await;
+    assert_eq!((read.status, read.header("connection")), (200, "close"));
+    let ended = server.end("TERM");
+    assert!(ended.success && begun.elapsed().as_secs() < 60, "{}", ended.log);
+}
