@@ -53,14 +53,21 @@ impl Scene {
     /// Pulls the chart into a folder and returns its file.
     fn pull(&self, transport: &[&str], chart: &str, folder: &str) -> PathBuf {
         fs::create_dir(self.at(folder)).unwrap();
-        let mut pull = self.helm(&["pull", chart, "--version", env!("CARGO_PKG_VERSION")]);
+        let mut pull = self.helm(&["pull", chart, "--version", &version()]);
         said(pull.args(transport).arg("--destination").arg(self.at(folder)));
         self.at(folder).join(packed())
     }
 }
 
 fn packed() -> String {
-    format!("wharf-registry-{}.tgz", env!("CARGO_PKG_VERSION"))
+    format!("wharf-registry-{}.tgz", version())
+}
+
+/// The chart's own version, which is not the program's.
+fn version() -> String {
+    let chart = fs::read_to_string(root().join("helm/Chart.yaml")).unwrap();
+    let version = chart.lines().find_map(|line| line.strip_prefix("version: "));
+    version.unwrap().to_owned()
 }
 
 fn same(one: &Path, other: &Path) {

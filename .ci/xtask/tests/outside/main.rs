@@ -16,6 +16,7 @@ mod containerd;
 mod docker;
 mod logins;
 mod many;
+mod metrics;
 mod partial;
 mod podman;
 mod registry_image;

@@ -3,6 +3,7 @@
 pub(crate) mod bucket;
 pub(crate) mod certificate;
 pub(crate) mod cgroup;
+pub(crate) mod chart;
 pub(crate) mod containerd;
 pub(crate) mod images;
 pub(crate) mod layout;
