@@ -19,6 +19,9 @@ use crate::blobs::Content;
 use crate::metadata::Blob;
 use crate::operation::{DeleteBlob, ReadBlob};
 
+/// A part under this many bytes is served here, even where blobs are fetched from the storage itself.
+const LEAST_PART_SENT_ON: u64 = 64 << 10;
+
 pub(super) async fn read(app: &App, head: &Parts, read: &Authorized<ReadBlob>) -> Result<Response, Failure> {
     let blob = app.repo.blob(read).await?;
     let operation = read.operation();
@@ -33,7 +36,7 @@ pub(super) async fn read(app: &App, head: &Parts, read: &Authorized<ReadBlob>) -
         return Ok(dressed(whole(&blob, Body::empty()), &blob));
     }
     let selection = selection(operation, &blob);
-    if let Selection::Whole | Selection::Part(_) = selection
+    if worth_sending_on(&selection)
         && let Some(url) = address(app, head, operation, &blob).await
     {
         return Ok(elsewhere(&url, &blob));
@@ -56,6 +59,19 @@ fn selection(read: &ReadBlob, blob: &Blob) -> Selection {
     match &read.range {
         Some(ranges) if !changed => Selection::of(ranges, blob.size),
         _ => Selection::Whole,
+    }
+}
+
+/// Says whether the bucket could answer, and whether sending the client there costs less than the bytes.
+///
+/// A client that reads lazily begins with a small part (stargz's snapshotter asks for `bytes=0-1`) and fetches all
+/// others where that came from: sent to a bucket, which answers one range at most, it would get a whole layer for its
+/// several ranges.
+fn worth_sending_on(selection: &Selection) -> bool {
+    match selection {
+        Selection::Whole => true,
+        Selection::Part(part) => part.len() >= LEAST_PART_SENT_ON,
+        Selection::Parts(_) | Selection::Nothing => false,
     }
 }
 

@@ -191,6 +191,59 @@ fn a_request_for_several_ranges_is_never_sent_to_the_bucket() {
     assert_eq!(answered, asked, "{heard:#?}");
 }
 
+/// stargz's snapshotter, as its `fs/remote/resolver.go` asks: a probe of two bytes tells where all the rest is fetched,
+/// `HEAD` how much that is, then come several ranges in one request.
+#[test]
+fn stargz_is_kept_here_by_its_probe_and_gets_its_ranges_in_parts() {
+    let bucket = Bucket::start();
+    let registry = Registry::over(&bucket);
+    let home = tempfile::tempdir().unwrap();
+    let mut layout = Layout::new(&home.path().join("layout"));
+    let tar = layer("/noise", &noise(3, 300_000));
+    let image = layout.image("amd64", &[tar]);
+    let from = layout.name(image, "1");
+    let skopeo = |verb: &str, flags: [&str; 2]| {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.env("HOME", home.path()).env_remove("DOCKER_CONFIG");
+        skopeo.args(["--insecure-policy", verb]).args(flags);
+        skopeo.arg(registry.credentials());
+        skopeo
+    };
+    let to = format!("docker://{}/admin/lazy:1", registry.address());
+    said(skopeo("copy", ["--dest-tls-verify=false", "--dest-creds"]).args([&from, &to]));
+    let raw = said(skopeo("inspect", ["--tls-verify=false", "--creds"]).args(["--raw", &to]));
+    let manifest: Value = serde_json::from_str(&raw).unwrap();
+    let named = manifest["layers"][0]["digest"].as_str().unwrap();
+    let size = manifest["layers"][0]["size"].as_u64().unwrap();
+    let ask = |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--user",
+            &registry.credentials(),
+        ]);
+        curl.args(["--header", "Accept-Encoding: identity"]).args(more);
+        let url = format!("http://{}/v2/admin/lazy/blobs/{named}", registry.address());
+        let answer = output(curl.arg(url)).stdout;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert!(ask(&["--header", "Range: bytes=0-1"]).starts_with("HTTP/1.1 206"));
+    let head = ask(&["--head"]);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains(&format!("content-length: {}", size)), "{head}");
+    let parts = ask(&["--header", "Range: bytes=0-511,100000-199999,250000-250099"]);
+    assert!(parts.starts_with("HTTP/1.1 206"), "{parts}");
+    assert!(parts.contains("content-type: multipart/byteranges"));
+    for range in ["0-511", "100000-199999", "250000-250099"] {
+        let told = format!("bytes {range}/{}", size);
+        assert_eq!(parts.matches(&told).count(), 1, "{range}");
+    }
+    assert_eq!(bucket.signed_reads(), 0);
+    assert!(ask(&[]).starts_with("HTTP/1.1 307"));
+}
+
 #[test]
 fn containerd_goes_on_where_its_download_was_cut() {
     let registry = Registry::start();
