@@ -60,6 +60,33 @@ fn two_underscores_nest() {
 }
 
 #[test]
+fn issuers_are_tables_of_the_file_or_toml_in_the_environment() {
+    let file = r#"
+        [[issuers]]
+        name = "ci"
+        issuer = "https://i.example"
+        audience = "us"
+        [[issuers.rules]]
+        claims = { repository = "acme/app" }
+        allow = ["acme/**:pull"]
+    "#;
+    let config = load(Some(file), &[], &Serve::default()).unwrap();
+    assert_eq!(config.issuers[0].rules[0].allow[0].to_string(), "acme/**:pull");
+    let shown = config.shown.iter().find(|(key, _, _)| key == "issuers").unwrap();
+    let environment = [("WHARF_REGISTRY_ISSUERS", shown.1.replace("\"ci\"", "\"other\""))];
+    let environment = environment
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let other = load(Some(file), &environment, &Serve::default()).unwrap();
+    assert_eq!(
+        (other.issuers.len(), other.issuers[0].name.as_str()),
+        (1, "other")
+    );
+    let text = refusal(Some(&file.replace("allow", "permit")), &[]);
+    assert!(text.contains("issuers: ") && text.contains("permit"), "{text}");
+}
+
+#[test]
 fn an_unknown_key_in_the_file_is_an_error_with_the_nearest_name() {
     let text = refusal(Some("listne = \"127.0.0.1:1\""), &[]);
     assert!(
