@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::fuzz;
 use crate::walk::Walk;
 
 /// The text of `cargo x help`.
@@ -13,6 +15,8 @@ Usage: cargo x COMMAND
   walk --programs DIR --cache DIR
                           the same walk with other programs; DIR keeps what it makes once
   test [-- ARGUMENTS]     installs what the tests need, then runs every suite; ARGUMENTS go to nextest
+  fuzz [--seconds N] [TARGET …]
+                          runs the fuzz targets of .ci/fuzz, or those named, for N seconds each
   dist                    builds the three release programs into target/dist
   image [--programs DIR]  writes the registry's OCI archive into target/dist
   guest [--programs DIR]  the walk in a virtual machine with systemd and version 2 control groups
@@ -51,6 +55,13 @@ pub enum Request {
         /// Arguments that nextest is given as they are.
         nextest: Vec<String>,
     },
+    /// Runs fuzz targets.
+    Fuzz {
+        /// How long each of them.
+        each: Duration,
+        /// Which ones; all if none is named.
+        only: Vec<String>,
+    },
     /// Checks the sources.
     Tidy,
     /// Checks the dependencies.
@@ -73,6 +84,8 @@ pub enum Refusal {
     },
     /// A flag stands last and needs a value.
     MissingValue(&'static str),
+    /// A flag's value is no number.
+    NoNumber(&'static str),
     /// The command does nothing without this flag.
     MissingFlag {
         /// The command that was asked.
@@ -91,6 +104,7 @@ impl fmt::Display for Refusal {
                 write!(f, "cargo x {command} takes no {argument:?}\n\n{USAGE}")
             }
             Self::MissingFlag { command, flag } => write!(f, "cargo x {command} needs {flag}\n\n{USAGE}"),
+            Self::NoNumber(flag) => write!(f, "{flag} needs a whole number\n\n{USAGE}"),
             Self::MissingValue(flag) => write!(f, "{flag} needs a value\n\n{USAGE}"),
         }
     }
@@ -116,6 +130,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, Ref
             Ok(Request::Image { programs })
         }
         "test" => test(arguments),
+        "fuzz" => fuzz(arguments),
         _ => Err(Refusal::UnknownCommand(command)),
     }
 }
@@ -175,6 +190,22 @@ fn test(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal>
     }
 }
 
+fn fuzz(mut arguments: impl Iterator<Item = String>) -> Result<Request, Refusal> {
+    let (mut each, mut only) = (fuzz::EACH, Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--seconds" {
+            let seconds = arguments.next().ok_or(Refusal::MissingValue("--seconds"))?;
+            each = Duration::from_secs(seconds.parse().map_err(|_not| Refusal::NoNumber("--seconds"))?);
+        } else if argument.starts_with('-') {
+            let command = "fuzz";
+            return Err(Refusal::UnknownArgument { command, argument });
+        } else {
+            only.push(argument);
+        }
+    }
+    Ok(Request::Fuzz { each, only })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +262,26 @@ mod tests {
             parsed("test -- -p wharf --no-capture"),
             Ok(Request::Test {
                 nextest: vec!["-p".into(), "wharf".into(), "--no-capture".into()]
+            })
+        );
+    }
+
+    #[test]
+    fn fuzz_takes_a_time_and_names() {
+        let each = Duration::from_secs(60);
+        assert_eq!(
+            parsed("fuzz names --seconds 60"),
+            Ok(Request::Fuzz {
+                each,
+                only: vec!["names".into()]
+            })
+        );
+        assert_eq!(parsed("fuzz --seconds x"), Err(Refusal::NoNumber("--seconds")));
+        assert_eq!(
+            parsed("fuzz --minutes 1"),
+            Err(Refusal::UnknownArgument {
+                command: "fuzz",
+                argument: "--minutes".into()
             })
         );
     }

@@ -49,6 +49,8 @@ pub const FOR_TESTS: &[&str] = &[
     "mount",
     "strace",
     "util-linux",
+    // the fuzzing engine is C++
+    "g++",
     // networks, and a look at them from outside
     "curl",
     "iproute2",

@@ -1,7 +1,7 @@
 //! The project's own commands, run as `cargo x COMMAND`.
 //!
 //! Each command is a module: [`dist`] builds the three release programs, [`image`] packs the
-//! registry as an OCI archive, [`walk`] is `cargo x try`, [`suites`] is `cargo x test`, [`tidy`] checks what no lint can.
+//! registry as an OCI archive, [`walk`] is `cargo x try`, [`suites`] is `cargo x test`, [`fuzz`] runs the fuzz targets, [`tidy`] checks what no lint can.
 //! [`guest`] repeats the walk in a virtual machine. They share [`workspace`] (where things are), [`process`] (running programs), [`install`] (what
 //! a bare machine lacks), [`roots`] (file systems of real programs) and [`say`] (the only printing).
 //!
@@ -11,6 +11,7 @@
 
 pub mod cli;
 pub mod dist;
+pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod install;
@@ -59,6 +60,9 @@ fn carry_out(request: &Request) -> anyhow::Result<bool> {
         Request::Image { programs } => drop(image::command(&Workspace::locate()?, programs.as_deref())?),
         Request::Deny => deny(&Workspace::locate()?)?,
         Request::Test { nextest } => return suites::command(&Workspace::locate()?, nextest),
+        Request::Fuzz { each, only } => {
+            return Ok(fuzz::run(&Workspace::locate()?, *each, only)?.is_success());
+        }
         Request::Tidy => return tidy::command(&Workspace::locate()?),
     }
     Ok(true)

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 pub use tally::Tally;
 
 use crate::workspace::Workspace;
-use crate::{install, process, say};
+use crate::{fuzz, install, process, say};
 
 /// The suite of all tests but the documents' own.
 const NEXTEST: &str = "nextest";
@@ -43,6 +43,7 @@ pub fn command(workspace: &Workspace, nextest: &[String]) -> Result<bool> {
     // Arguments choose among nextest's tests: whoever gives some wants those alone.
     if nextest.is_empty() {
         outcomes.push(suite("doctests", doctest_command(workspace), tally::doctests)?);
+        outcomes.push(fuzzing(workspace));
     }
     say::step("minutes a suite");
     for Outcome { name, tally, took } in &outcomes {
@@ -94,6 +95,21 @@ fn doctest_command(workspace: &Workspace) -> Command {
         .current_dir(workspace.root())
         .args(["test", "--doc", "--workspace", "--no-fail-fast"]);
     command
+}
+
+/// Runs the fuzz targets. Targets that cannot be built count as one failure.
+fn fuzzing(workspace: &Workspace) -> Outcome {
+    say::step("fuzz");
+    let began = Instant::now();
+    let tally = fuzz::run(workspace, fuzz::EACH, &[]).unwrap_or_else(|error| {
+        say::error(&format!("{error:#}"));
+        Tally { passed: 0, failed: 1 }
+    });
+    Outcome {
+        name: "fuzz",
+        tally,
+        took: began.elapsed(),
+    }
 }
 
 /// Runs one suite, passing its lines through. A suite that failed without saying which test did
