@@ -1,14 +1,14 @@
 //! Memory for bodies that must be whole before anything is done with them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// In what units the memory is counted.
 const UNIT_BYTES: usize = 4096;
 
-/// How long a body waits for room that others hold, with what came of it in memory.
+/// How long a body waits in all for room that others hold, with what came of it in memory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A bound on all of them together. A body holds what has come of it, not what it announces; one that finds no room for
@@ -23,6 +23,7 @@ pub struct Buffers {
 pub(super) struct Held {
     units: Option<OwnedSemaphorePermit>,
     bytes: usize,
+    waited: Duration,
 }
 
 /// There was no room.
@@ -44,7 +45,10 @@ impl Buffers {
         let more = u32::try_from(more).map_err(|_larger_than_any| Exhausted)?;
         if more > 0 {
             let units = Arc::clone(&self.room).acquire_many_owned(more);
-            let units = match tokio::time::timeout(PATIENCE, units).await {
+            let began = Instant::now();
+            let units = tokio::time::timeout(PATIENCE.saturating_sub(held.waited), units).await;
+            held.waited += began.elapsed();
+            let units = match units {
                 Ok(Ok(units)) => units,
                 Ok(Err(_)) | Err(_) => return Err(Exhausted),
             };
