@@ -46,7 +46,9 @@ impl From<sqlx::Error> for Failure {
 }
 
 async fn migrate(dialect: &Dialect, db: &mut Db) -> Result<(), Failure> {
-    if version(dialect, db).await? == known() {
+    // Looked at without the lock, the tables of one who is just making them appear between two queries: nothing but
+    // the usual case is judged by that.
+    if dialect.has_table(db, VERSION_TABLE).await? && version(dialect, db).await? == known() {
         return Ok(());
     }
     // A large database takes its time, and so do those who wait for it.
@@ -55,7 +57,7 @@ async fn migrate(dialect: &Dialect, db: &mut Db) -> Result<(), Failure> {
     dialect.begin(db, Durability::Full, &mut durability).await?;
     dialect.lift_time_outs(db).await?;
     dialect.lock(db, VERSION_TABLE).await?;
-    // Again, now that nobody else can change it.
+    // Now nobody else can change it.
     let found = version(dialect, db).await?;
     if found == 0 {
         dialect
