@@ -125,6 +125,8 @@ mod uploads {
         one_writer_holds_a_session,
         progress_is_from_where_the_session_stands,
         an_expired_session_is_unknown_and_listed,
+        an_ended_session_is_listed_until_it_is_forgotten,
+        a_session_can_be_held_from_its_begin_on,
         open_sessions_are_limited_by_owner,
         a_lone_server_lets_go_of_all_claims,
     ]);

@@ -15,7 +15,7 @@ pub struct HashState {
     pub bytes: Vec<u8>,
 }
 
-/// A session to begin, at offset 0 and unclaimed.
+/// A session to begin, at offset 0.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
     /// Its UUID.
@@ -28,6 +28,8 @@ pub struct NewUpload {
     pub object_key: String,
     /// What the bytes are hashed with as they come.
     pub algorithm: Algorithm,
+    /// Who holds it from its begin on (a writer's word), and until when: the maker, for the one request that it lives.
+    pub held: Option<(String, Timestamp)>,
     /// The present moment.
     pub now: Timestamp,
     /// When the session ends by itself.
@@ -94,8 +96,8 @@ pub struct UploadProgress {
 /// One writer at a time: it claims the session, writes, and lets go. A claim that is not renewed in time can be taken
 /// over, and its holder's next change is refused; so a replica that died holds nobody up for longer than that.
 ///
-/// A session that has expired or ended is unknown to every method but [`expired_uploads`](Self::expired_uploads) and
-/// [`end_upload`](Self::end_upload).
+/// A session that has expired or ended is unknown to every method but [`expired_uploads`](Self::expired_uploads),
+/// [`end_upload`](Self::end_upload) and [`forget_upload`](Self::forget_upload).
 ///
 /// The progress of sessions is as durable as a crash of the process needs; after a crash of the machine a session may
 /// stand where it stood before its last changes, or be unknown. Nothing was promised for its bytes before the commit.
@@ -104,7 +106,7 @@ pub trait Uploads {
     ///
     /// # Errors
     /// [`Error::TooManyUploads`](super::Error::TooManyUploads) if the owner has `limit` sessions open that have not
-    /// expired.
+    /// expired. One that is held from its begin on is not refused: requests are limited elsewhere.
     fn begin_upload(&self, upload: NewUpload, limit: u32) -> Answer<'_, ()>;
 
     /// Finds a session of this repository; one of another repository is unknown here.
@@ -140,8 +142,14 @@ pub trait Uploads {
     fn release_upload<'a>(&'a self, claim: &'a UploadClaim) -> Answer<'a, ()>;
 
     /// Ends a session of this repository without a blob, whoever holds it, and returns how it stood, so that the
-    /// caller can give its staged bytes back to the store. `None` if there is none.
+    /// caller can give its staged bytes back to the store and then forget it. `None` if there is none.
+    ///
+    /// From then on no commit can follow. Until it is forgotten it is among the expired ones: a crash, or a store that
+    /// fails, leaves it to whoever looks for those.
     fn end_upload<'a>(&'a self, repository: &'a RepositoryName, id: &'a str) -> Answer<'a, Option<Upload>>;
+
+    /// Forgets a session that has ended and whose bytes are gone. One that has not ended is left alone.
+    fn forget_upload<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
 
     /// Lists sessions that have expired and that no writer holds, the oldest first.
     fn expired_uploads(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<Upload>>;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wharf_protocol::digest::Algorithm;
@@ -12,14 +12,14 @@ use wharf_protocol::range::ContentRange;
 use super::blob::key;
 use super::{Error, Repo, to_the_end};
 use crate::auth::Authorized;
-use crate::blobs::{Appended, ByteStream, HashState, NoJournal, Session, Staged, Stored};
+use crate::blobs::{Appended, BlobError, BoxFuture, ByteStream, HashState, Journal, Session, Staged, Stored};
 use crate::metadata::{self, CommitBlob, NewUpload, Upload, UploadClaim, UploadProgress};
 use crate::operation::{AppendUpload, CancelUpload, FinishUpload, PushBlob, ReadUpload, StartUpload};
 
 /// For how long a writer holds a session without saying that it is alive.
-const HOLD: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_secs(15);
 /// How often it says so.
-const RENEW: Duration = Duration::from_secs(20);
+const RENEW: Duration = Duration::from_secs(5);
 /// How long a writer waits for the one before it: a client that lost its connection comes back before we know of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,19 +57,8 @@ impl Repo {
         algorithm: Algorithm,
         owner: &str,
     ) -> Result<Progress, Error> {
-        let now = self.clock.now();
-        let id = uuid::Builder::from_random_bytes(self.random.number().to_le_bytes())
-            .into_uuid()
-            .to_string();
-        let upload = NewUpload {
-            id: id.clone(),
-            repository: name.clone(),
-            owner: owner.to_owned(),
-            object_key: self.new_key().to_string(),
-            algorithm,
-            now,
-            expires: now.plus(self.rules.upload_life),
-        };
+        let upload = self.new_upload(name, algorithm, owner);
+        let id = upload.id.clone();
         self.metadata
             .begin_upload(upload, self.rules.uploads_per_user)
             .await?;
@@ -78,6 +67,21 @@ impl Repo {
             id,
             offset: 0,
         })
+    }
+
+    fn new_upload(&self, name: &RepositoryName, algorithm: Algorithm, owner: &str) -> NewUpload {
+        let now = self.clock.now();
+        let id = uuid::Builder::from_random_bytes(self.random.number().to_le_bytes()).into_uuid();
+        NewUpload {
+            id: id.to_string(),
+            repository: name.clone(),
+            owner: owner.to_owned(),
+            object_key: self.new_key().to_string(),
+            algorithm,
+            held: None,
+            now,
+            expires: now.plus(self.rules.upload_life),
+        }
     }
 
     /// Tells how far a session has come.
@@ -132,13 +136,26 @@ impl Repo {
         }
     }
 
-    /// Removes the session's row first, so that no commit can follow, then its bytes.
+    /// Ends the session first, so that no commit can follow, then its bytes, and forgets it last: what fails in between
+    /// is found among the expired ones and done again.
     async fn end(&self, name: &RepositoryName, id: &str) -> Result<bool, Error> {
         let Some(upload) = self.metadata.end_upload(name, id).await? else {
             return Ok(false);
         };
         self.discard(&session(&upload)?).await?;
+        self.metadata.forget_upload(id).await?;
         Ok(true)
+    }
+
+    /// Ends a session for another error's sake, which is what the client shall see.
+    async fn end_after(&self, error: Error, name: &RepositoryName, id: &str) -> Error {
+        if let Err(also) = self.end(name, id).await {
+            tracing::warn!(
+                error = &also as &dyn std::error::Error,
+                "the bytes of an ended upload stay until the next sweep"
+            );
+        }
+        error
     }
 
     /// Adds bytes to a session. What came before a cut is kept, and the client can go on from there.
@@ -209,10 +226,9 @@ impl Repo {
             };
             let finished = writer.holding(repo.blobs.finish(&session, digest)).await;
             match finished {
-                Ok(stored) => repo.commit(name, stored, Some(writer.claim)).await,
-                Err(error @ crate::blobs::BlobError::DigestMismatch { .. }) => {
-                    repo.end(name, id).await?;
-                    Err(error.into())
+                Ok(stored) => repo.commit(name, stored, writer.claim).await,
+                Err(error @ BlobError::DigestMismatch { .. }) => {
+                    Err(repo.end_after(error.into(), name, id).await)
                 }
                 Err(error) => writer.or_release(Err(error.into())).await,
             }
@@ -220,7 +236,8 @@ impl Repo {
         .await
     }
 
-    /// Takes a whole blob at once.
+    /// Takes a whole blob at once. It has a session all the same, which ends with the request: were this process to die
+    /// in between, the sweep would know of the bytes.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`], [`Error::LengthMismatch`], [`Error::BodyCut`].
@@ -232,35 +249,27 @@ impl Repo {
         let repo = Arc::clone(self);
         to_the_end(async move {
             let PushBlob { name, digest, length } = push.operation();
-            let stored = repo
-                .blobs
-                .put(
-                    repo.new_key(),
-                    body,
-                    length.unwrap_or(u64::MAX),
-                    digest,
-                    &NoJournal,
-                )
-                .await?;
-            repo.commit(name, stored, None).await
+            let upload = repo.new_upload(name, digest.algorithm(), push.grants().name());
+            let writer = Writer::begin(&repo, name, upload).await?;
+            let at_most = length.unwrap_or(u64::MAX);
+            let put = repo.blobs.put(writer.session.key, body, at_most, digest, &writer);
+            match writer.holding(put).await {
+                Ok(stored) => repo.commit(name, stored, writer.claim).await,
+                Err(error) => Err(repo.end_after(error.into(), name, &writer.claim.id).await),
+            }
         })
         .await
     }
 
     /// Makes durable bytes a blob of the repository. If they were there before, the new ones go.
-    async fn commit(
-        &self,
-        name: &RepositoryName,
-        stored: Stored,
-        upload: Option<UploadClaim>,
-    ) -> Result<(), Error> {
+    async fn commit(&self, name: &RepositoryName, stored: Stored, upload: UploadClaim) -> Result<(), Error> {
         let object_key = stored.key.to_string();
         let commit = CommitBlob {
             repository: name.clone(),
             digest: stored.digest,
             object_key: object_key.clone(),
             size: stored.size,
-            upload,
+            upload: Some(upload),
             lease: self.lease(),
         };
         // After an error the object stays: whoever took the session over may have committed this very one, and a commit
@@ -286,10 +295,51 @@ struct Writer<'a> {
     repo: &'a Repo,
     claim: UploadClaim,
     session: Session,
+    /// What the row says of where bytes lie, once the store has noted more than it said at first.
+    noted: Mutex<Option<Staged>>,
     name: &'a RepositoryName,
 }
 
+impl Journal for Writer<'_> {
+    fn note<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<(), BlobError>> {
+        Box::pin(async move {
+            // First, so that a renewal of the claim meanwhile does not take it back.
+            *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged.clone());
+            self.renew().await.map_err(|error| match error {
+                metadata::Error::UploadUnknown
+                | metadata::Error::UploadBusy
+                | metadata::Error::UploadMoved { .. } => BlobError::Busy,
+                error => BlobError::Unavailable {
+                    doing: "noting",
+                    what: "where an upload's bytes will lie".to_owned(),
+                    source: Box::new(error),
+                },
+            })
+        })
+    }
+}
+
 impl<'a> Writer<'a> {
+    /// Begins a session that nobody else can take.
+    async fn begin(repo: &'a Repo, name: &'a RepositoryName, mut upload: NewUpload) -> Result<Self, Error> {
+        let claim = UploadClaim {
+            id: upload.id.clone(),
+            writer: format!("{:032x}", repo.random.number()),
+        };
+        let session = Session::new(key(&upload.object_key)?, upload.algorithm);
+        upload.held = Some((claim.writer.clone(), upload.now.plus(HOLD)));
+        repo.metadata
+            .begin_upload(upload, repo.rules.uploads_per_user)
+            .await?;
+        Ok(Self {
+            repo,
+            claim,
+            session,
+            noted: Mutex::default(),
+            name,
+        })
+    }
+
     /// Takes a session, waiting a little for a writer before.
     async fn claim(repo: &'a Repo, name: &'a RepositoryName, id: &str) -> Result<Self, Error> {
         let claim = UploadClaim {
@@ -318,6 +368,7 @@ impl<'a> Writer<'a> {
             repo,
             claim,
             session,
+            noted: Mutex::default(),
             name,
         })
     }
@@ -352,8 +403,8 @@ impl<'a> Writer<'a> {
         let (blobs, session) = (&self.repo.blobs, self.session.clone());
         let at_most = announced.unwrap_or(u64::MAX);
         let append = match which {
-            Append::More => blobs.append(session, body, at_most, &NoJournal),
-            Append::Last => blobs.append_last(session, body, at_most, &NoJournal),
+            Append::More => blobs.append(session, body, at_most, self),
+            Append::Last => blobs.append_last(session, body, at_most, self),
         };
         let appended = self.holding(append).await?;
         match announced {
@@ -374,8 +425,7 @@ impl<'a> Writer<'a> {
             tokio::select! {
                 done = &mut work => return done,
                 () = tokio::time::sleep(RENEW) => {
-                    let hold = self.repo.clock.now().plus(HOLD);
-                    if let Err(error) = self.write(&self.session, Some(hold)).await {
+                    if let Err(error) = self.renew().await {
                         tracing::warn!(%error, "renewing the claim of an upload failed");
                     }
                 }
@@ -385,12 +435,21 @@ impl<'a> Writer<'a> {
 
     /// Writes down how far the session has come, and lets go of it.
     async fn advance(&self, session: &Session) -> Result<(), Error> {
-        Ok(self.write(session, None).await?)
+        Ok(self.write(session, &session.staged, None).await?)
+    }
+
+    /// Says that the session, which stands where it stood, is still held, and what was noted of it.
+    async fn renew(&self) -> Result<(), metadata::Error> {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hold = self.repo.clock.now().plus(HOLD);
+        let staged = noted.as_ref().unwrap_or(&self.session.staged);
+        self.write(&self.session, staged, Some(hold)).await
     }
 
     async fn write(
         &self,
         session: &Session,
+        staged: &Staged,
         hold: Option<crate::clock::Timestamp>,
     ) -> Result<(), metadata::Error> {
         let now = self.repo.clock.now();
@@ -402,7 +461,7 @@ impl<'a> Writer<'a> {
                 format: session.hash.format,
                 bytes: session.hash.bytes.clone(),
             }),
-            staged: session.staged.to_text(),
+            staged: staged.to_text(),
             now,
             hold,
             expires: now.plus(self.repo.rules.upload_life),

@@ -128,6 +128,7 @@ pub fn session(id: &str, repository: &str) -> NewUpload {
         owner: "alice".to_owned(),
         object_key: object_key(),
         algorithm: Algorithm::Sha256,
+        held: None,
         now: at(0),
         expires: at(3600),
     }

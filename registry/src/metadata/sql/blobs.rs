@@ -151,7 +151,7 @@ impl BlobRows for SqlMetadata {
 
 async fn commit_blob(transaction: &mut Transaction, commit: &CommitBlob) -> Result<CommittedBlob, Failure> {
     if let Some(claim) = &commit.upload {
-        end_claimed(transaction, &commit.repository, claim).await?;
+        end_claimed(transaction, &commit.repository, claim, commit.lease.now).await?;
     }
     transaction.forget(blob_key(commit.repository.as_str(), &commit.digest));
     let now = commit.lease.now;
@@ -183,6 +183,7 @@ async fn end_claimed(
     transaction: &mut Transaction,
     repository: &RepositoryName,
     claim: &UploadClaim,
+    now: Timestamp,
 ) -> Result<(), Failure> {
     let ended = sqlx::query("DELETE FROM uploads WHERE id = $1 AND repository = $2 AND writer = $3")
         .bind(claim.id.as_str())
@@ -193,9 +194,11 @@ async fn end_claimed(
     if ended.rows_affected() == 1 {
         return Ok(());
     }
-    let there: i64 = sqlx::query_scalar("SELECT count(*) FROM uploads WHERE id = $1 AND repository = $2")
+    let query = "SELECT count(*) FROM uploads WHERE id = $1 AND repository = $2 AND expires_ms > $3";
+    let there: i64 = sqlx::query_scalar(query)
         .bind(claim.id.as_str())
         .bind(repository.as_str())
+        .bind(now.as_millis())
         .fetch_one(transaction.db())
         .await?;
     Err(Failure::Refused(if there == 0 {

@@ -188,13 +188,37 @@ impl Uploads for SqlMetadata {
                 move |transaction| {
                     let (repository, id) = (repository.clone(), id.clone());
                     Box::pin(async move {
-                        let row =
-                            sqlx::query("DELETE FROM uploads WHERE id = $1 AND repository = $2 RETURNING *")
-                                .bind(id)
-                                .bind(repository.as_str())
-                                .fetch_optional(transaction.db())
-                                .await?;
+                        let row = sqlx::query(
+                            "UPDATE uploads SET expires_ms = $1, writer = NULL, held_until_ms = NULL
+                             WHERE id = $2 AND repository = $3 RETURNING *",
+                        )
+                        .bind(ENDED_MS)
+                        .bind(id)
+                        .bind(repository.as_str())
+                        .fetch_optional(transaction.db())
+                        .await?;
                         row.as_ref().map(upload).transpose()
+                    })
+                },
+            )
+            .boxed()
+    }
+
+    fn forget_upload<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let id = id.to_owned();
+        self.database
+            .write(
+                "forgetting an upload session",
+                Durability::Relaxed,
+                move |transaction| {
+                    let id = id.clone();
+                    Box::pin(async move {
+                        sqlx::query("DELETE FROM uploads WHERE id = $1 AND expires_ms = $2")
+                            .bind(id)
+                            .bind(ENDED_MS)
+                            .execute(transaction.db())
+                            .await?;
+                        Ok(())
                     })
                 },
             )
@@ -244,7 +268,34 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 const COUNT_OPEN: &str = "SELECT count(*) FROM uploads WHERE owner = $1 AND expires_ms > $2";
 
+/// When a session expires that has ended: before every other one.
+const ENDED_MS: i64 = 0;
+
 async fn begin_upload(transaction: &mut Transaction, upload: &NewUpload, limit: u32) -> Result<(), Failure> {
+    if upload.held.is_none() {
+        has_room(transaction, upload, limit).await?;
+    }
+    sqlx::query(
+        "INSERT INTO uploads (id, repository, owner, object_key, algorithm, offset_bytes, staged, writer, held_until_ms,
+         started_ms, expires_ms)
+         VALUES ($1, $2, $3, $4, $5, 0, '', $6, $7, $8, $9)",
+    )
+    .bind(upload.id.as_str())
+    .bind(upload.repository.as_str())
+    .bind(upload.owner.as_str())
+    .bind(upload.object_key.as_str())
+    .bind(upload.algorithm.as_str())
+    .bind(upload.held.as_ref().map(|(writer, _)| writer.as_str()))
+    .bind(upload.held.as_ref().map(|(_, until)| until.as_millis()))
+    .bind(upload.now.as_millis())
+    .bind(upload.expires.as_millis())
+    .execute(transaction.db())
+    .await?;
+    Ok(())
+}
+
+/// Refuses a session more than the owner may have open.
+async fn has_room(transaction: &mut Transaction, upload: &NewUpload, limit: u32) -> Result<(), Failure> {
     // Else two at once could both be the last one.
     transaction.lock(&format!("uploads of {}", upload.owner)).await?;
     let open: i64 = sqlx::query_scalar(COUNT_OPEN)
@@ -255,19 +306,6 @@ async fn begin_upload(transaction: &mut Transaction, upload: &NewUpload, limit: 
     if open >= i64::from(limit) {
         return Err(Failure::Refused(Error::TooManyUploads { limit }));
     }
-    sqlx::query(
-        "INSERT INTO uploads (id, repository, owner, object_key, algorithm, offset_bytes, staged, started_ms, expires_ms)
-         VALUES ($1, $2, $3, $4, $5, 0, '', $6, $7)",
-    )
-    .bind(upload.id.as_str())
-    .bind(upload.repository.as_str())
-    .bind(upload.owner.as_str())
-    .bind(upload.object_key.as_str())
-    .bind(upload.algorithm.as_str())
-    .bind(upload.now.as_millis())
-    .bind(upload.expires.as_millis())
-    .execute(transaction.db())
-    .await?;
     Ok(())
 }
 

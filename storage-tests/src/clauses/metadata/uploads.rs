@@ -3,7 +3,7 @@
 use wharf_protocol::digest::Algorithm;
 use wharf_registry::metadata::{Error, HashState, Upload, UploadProgress};
 
-use super::{at, claim, name, session};
+use super::{at, claim, commit, name, session};
 use crate::backends::rows::RowsUnderTest;
 
 fn progress(id: &str, writer: &str, from: u64, offset: u64) -> UploadProgress {
@@ -177,7 +177,60 @@ pub async fn an_expired_session_is_unknown_and_listed(store: RowsUnderTest) {
         rows.end_upload(&name("a"), "early").await.unwrap().unwrap().id,
         "early"
     );
+    rows.forget_upload("early").await.unwrap();
     assert_eq!(expired(299, 10).await, ["late"]);
+}
+
+/// A session that has ended is unknown to whoever writes; it is listed with the expired ones until it is forgotten, so
+/// that a crash before its bytes are gone is made good.
+pub async fn an_ended_session_is_listed_until_it_is_forgotten(store: RowsUnderTest) {
+    let rows = store.rows();
+    rows.begin_upload(session("u", "a"), 10).await.unwrap();
+    rows.claim_upload(&name("a"), &claim("u", "w"), at(0), at(60))
+        .await
+        .unwrap();
+    rows.forget_upload("u").await.unwrap();
+    assert!(
+        rows.upload(&name("a"), "u", at(1)).await.unwrap().is_some(),
+        "it has not ended"
+    );
+    let ended = rows.end_upload(&name("a"), "u").await.unwrap().unwrap();
+    assert_eq!(ended.id, "u");
+    assert_eq!(rows.upload(&name("a"), "u", at(1)).await.unwrap(), None);
+    let refused = rows.advance_upload(progress("u", "w", 0, 5)).await.unwrap_err();
+    assert!(matches!(refused, Error::UploadUnknown), "{refused}");
+    let mut pushed = commit("a", "content");
+    pushed.upload = Some(claim("u", "w"));
+    let refused = rows.commit_blob(pushed).await.unwrap_err();
+    assert!(matches!(refused, Error::UploadUnknown), "{refused}");
+    let listed = rows.expired_uploads(at(1), 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|upload| upload.id.as_str()).collect::<Vec<_>>(),
+        ["u"]
+    );
+    // Whoever comes later, or at the same time, is told the same and may do it again.
+    assert!(rows.end_upload(&name("a"), "u").await.unwrap().is_some());
+    rows.forget_upload("u").await.unwrap();
+    assert_eq!(rows.expired_uploads(at(1), 10).await.unwrap(), []);
+    assert_eq!(rows.end_upload(&name("a"), "u").await.unwrap(), None);
+}
+
+/// A session that lives for one request is held by its maker from its begin on, however many are open.
+pub async fn a_session_can_be_held_from_its_begin_on(store: RowsUnderTest) {
+    let rows = store.rows();
+    rows.begin_upload(session("open", "a"), 1).await.unwrap();
+    let mut begun = session("u", "a");
+    begun.held = Some(("w".to_owned(), at(60)));
+    rows.begin_upload(begun, 1).await.unwrap();
+    let refused = rows
+        .claim_upload(&name("a"), &claim("u", "other"), at(59), at(100))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::UploadBusy), "{refused}");
+    let mut pushed = commit("a", "content");
+    pushed.upload = Some(claim("u", "w"));
+    rows.commit_blob(pushed).await.unwrap();
+    assert_eq!(rows.end_upload(&name("a"), "u").await.unwrap(), None);
 }
 
 /// The limit is on an owner's open sessions; ended and expired ones do not count.
