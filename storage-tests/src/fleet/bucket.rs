@@ -9,6 +9,15 @@ use tempfile::TempDir;
 use super::door::Door;
 use crate::backends::bucket::{ACCESS, NAME, PREFIX};
 
+/// Multipart uploads that are neither completed nor aborted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How many were begun.
+    pub begun: usize,
+    /// How many parts all of them have.
+    pub parts: usize,
+}
+
 /// A bucket and its server.
 pub struct Bucket {
     folder: TempDir,
@@ -40,16 +49,19 @@ impl Bucket {
         names
     }
 
-    /// Returns how many files the server keeps of multipart uploads that were neither completed nor aborted.
-    pub fn unfinished(&self) -> usize {
-        let files = std::fs::read_dir(self.folder.path()).unwrap();
-        files
-            .filter(|file| {
-                let name = file.as_ref().unwrap().file_name();
-                // The server's own names: `.upload-ID.json`, `.upload_id-ID.part-N`.
-                name.to_string_lossy().starts_with(".upload")
-            })
-            .count()
+    /// Returns what the server keeps of multipart uploads that were neither completed nor aborted.
+    pub fn unfinished(&self) -> Unfinished {
+        let mut found = Unfinished::default();
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            let name = file.unwrap().file_name();
+            // The server's own names.
+            match name.to_string_lossy() {
+                name if name.starts_with(".upload_id-") => found.parts += 1,
+                name if name.starts_with(".upload-") => found.begun += 1,
+                _ => {}
+            }
+        }
+        found
     }
 }
 

@@ -82,6 +82,15 @@ impl Caller {
         }
     }
 
+    /// Calls the same address, showing something else.
+    #[must_use]
+    pub fn showing(&self, login: Login) -> Self {
+        Self {
+            login,
+            ..self.clone()
+        }
+    }
+
     /// Begins a request to a path, or to a whole URL.
     pub fn ask(&self, method: &str, path: &str) -> RequestBuilder {
         let url = if path.starts_with("http") {

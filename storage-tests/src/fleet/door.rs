@@ -109,7 +109,8 @@ impl Door {
         self.watch.in_flight.wait_for(wanted).await;
     }
 
-    /// Ends every connection and takes no more, as a server does that is killed.
+    /// Ends every connection and takes no more, as a server does that is killed. What had come in whole is still done,
+    /// and its answer lost.
     pub fn close(&self) {
         if let Some(serving) = self.serving.lock().unwrap().take() {
             serving.abort();
@@ -139,7 +140,13 @@ impl Door {
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
                         let watch = Arc::clone(&watch);
-                        async move { watch.answer(request).await }
+                        // In a task of its own: a store carries out what it was asked whole, whoever waits for it.
+                        let answer = tokio::spawn(async move { watch.answer(request).await });
+                        async move {
+                            answer
+                                .await
+                                .unwrap_or_else(|lost| Err(HttpError::new(Box::new(lost))))
+                        }
                     });
                     let connection = hyper::server::conn::http1::Builder::new();
                     // A client that goes away ends its connection with an error; that is its affair.

@@ -55,6 +55,10 @@ pub struct Plan {
     database: String,
     settings: String,
     gives_password: bool,
+    /// Whether rows are in PostgreSQL, or in a SQLite file of the one replica's.
+    shares_rows: bool,
+    /// Whether bytes are in the bucket, or in a folder of the one replica's.
+    shares_bytes: bool,
 }
 
 impl Plan {
@@ -73,7 +77,23 @@ impl Plan {
             database,
             settings: String::new(),
             gives_password: true,
+            shares_rows: true,
+            shares_bytes: true,
         }
+    }
+
+    /// Keeps the rows in a SQLite file: for one replica.
+    #[must_use]
+    pub fn with_sqlite(mut self) -> Self {
+        self.shares_rows = false;
+        self
+    }
+
+    /// Keeps the bytes in a folder: for one replica.
+    #[must_use]
+    pub fn on_disk(mut self) -> Self {
+        self.shares_bytes = false;
+        self
     }
 
     /// Adds lines to the settings' file (TOML).
@@ -125,15 +145,19 @@ impl Fleet {
     /// Makes another replica, which does not run yet, and returns its number.
     pub async fn add(&mut self) -> usize {
         let index = self.replicas.len();
-        let role = self.role(index).await;
         let door = self.bucket.door().await;
         let mut command = std::process::Command::new(&self.plan.program);
         command
             .arg("--config")
             .arg(self.folder.path().join("config.toml"))
-            .args(["--database", &role, "--storage", &door.url()])
             .arg("--data-dir")
             .arg(self.folder.path().join(format!("replica-{index}")));
+        if self.plan.shares_rows {
+            command.arg("--database").arg(self.role(index).await);
+        }
+        if self.plan.shares_bytes {
+            command.arg("--storage").arg(door.url());
+        }
         let password = self.folder.path().join("password");
         let password = self.plan.gives_password.then_some(password);
         let log = self.folder.path().join(format!("log-{index}"));

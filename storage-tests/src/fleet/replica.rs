@@ -123,19 +123,25 @@ impl Replica {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn pid(&self) -> Pid {
-        let pid = self.child.as_ref().and_then(Child::id).expect("the replica runs");
-        Pid::from_raw(pid.cast_signed()).expect("a process has a number")
+    /// Returns the process's number.
+    pub fn pid(&self) -> i32 {
+        let pid = self.child.as_ref().and_then(Child::id);
+        pid.expect("the replica runs").cast_signed()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid()).expect("a process has a number");
+        kill_process(pid, signal).unwrap();
     }
 
     /// Stops the process where it stands; [`kill`](Self::kill) ends it.
     pub fn freeze(&self) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
+        self.signal(Signal::STOP);
     }
 
     /// Asks the process to end.
     pub fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
     }
 
     /// Waits until the process has ended that was asked to.

@@ -6,11 +6,19 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "tests: a failure is a failed test"
 )]
 
+mod faults;
+mod kills;
+mod ledger;
+mod pusher;
 mod rights;
 mod rows;
+mod singly;
 mod starts;
+mod sweep;
 mod uploads;

@@ -1,6 +1,7 @@
 //! Uploads that go from replica to replica.
 
 use storage_tests::fleet::Fleet;
+use storage_tests::fleet::bucket::Unfinished;
 use storage_tests::fleet::client::{answer, content, sha256, with_digest};
 use wharf_protocol::digest::{Algorithm, Digest};
 
@@ -52,7 +53,7 @@ async fn an_upload_begun_on_one_goes_on_on_the_second_and_ends_on_the_third() {
     assert_eq!(admin(0).get(&upload).await.status, 404);
     // One object, and nothing of the way there.
     assert_eq!(fleet.bucket.objects().len(), 1, "{:?}", fleet.bucket.objects());
-    assert_eq!(fleet.bucket.unfinished(), 0);
+    assert_eq!(fleet.bucket.unfinished(), Unfinished::default());
 }
 
 /// Through the proxy, so that no two requests reach the same replica.
