@@ -14,6 +14,9 @@ pub(crate) const REPOSITORY: &str = "admin/bench";
 const LARGE_BYTES: usize = 256 << 20;
 const LARGE_GB: f64 = LARGE_BYTES as f64 / 1e9;
 
+/// What manifests are asked for: docker-registry answers 404 for one whose type is not accepted.
+const ACCEPT: &str = "Accept: application/vnd.oci.image.manifest.v1+json\r\n";
+
 /// The servers side by side.
 pub(crate) struct Peers<'a> {
     pub(crate) wharf: &'a Wharf,
@@ -208,9 +211,7 @@ pub(crate) fn wrk<'a>(server: &'a Server, path: &str, authorization: &str) -> Bo
     let header = authorization.trim().to_owned();
     Box::new(move || {
         let mut command = Command::new("wrk");
-        // docker-registry answers 404 for a manifest whose type is not accepted.
-        let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
-        command.args(["-t2", "-c16", "-d4s", "--latency", "-H", accept]);
+        command.args(["-t2", "-c16", "-d4s", "--latency", "-H", ACCEPT.trim()]);
         if !header.is_empty() {
             command.args(["-H", &header]);
         }
@@ -254,7 +255,7 @@ fn head_requests<'a>(server: &'a Server, path: &str, authorization: &str) -> Box
                         let mut connections: Vec<Connection> = (0..8).map(open).collect();
                         for _ in 0..EACH {
                             for connection in &mut connections {
-                                connection.send("HEAD", &path, "", 0);
+                                connection.send("HEAD", &path, ACCEPT, 0);
                             }
                             for connection in &mut connections {
                                 assert_eq!(connection.head().status, 200);
