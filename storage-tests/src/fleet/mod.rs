@@ -7,7 +7,7 @@
 //!                        └────────────────────► PostgreSQL
 //! ```
 //!
-//! The proxy passes each connection to the next replica in turn, and a [`Caller`](client::Caller) makes one for each
+//! The proxy passes each connection to the next replica in turn, and a [`Caller`] makes one for each
 //! request: so consecutive requests of one client reach different replicas. Both the proxy and the doors know what is
 //! in flight, and a door can be made to answer with errors, slowly, or never.
 //!
