@@ -20,5 +20,6 @@ mod rights;
 mod rows;
 mod singly;
 mod starts;
+mod stops;
 mod sweep;
 mod uploads;
