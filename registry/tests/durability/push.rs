@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use wharf_protocol::digest::{Algorithm, Digest};
@@ -130,17 +131,21 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns what is at a path, `None` if there is nothing.
+    /// Returns what is at a path, `None` if there is nothing. Comes back for a while where it is told to.
     async fn get(&self, path: &str) -> Option<Vec<u8>> {
-        let answer = self
-            .ask(Method::GET, &format!("/v2/{REPOSITORY}/{path}"))
-            .send()
-            .await
-            .unwrap();
-        match answer.status() {
-            StatusCode::OK => Some(answer.bytes().await.unwrap().to_vec()),
-            StatusCode::NOT_FOUND => None,
-            other => panic!("GET {path}: {other}"),
+        let begun = Instant::now();
+        loop {
+            let ask = self.ask(Method::GET, &format!("/v2/{REPOSITORY}/{path}"));
+            let answer = ask.send().await.unwrap();
+            match answer.status() {
+                StatusCode::OK => return Some(answer.bytes().await.unwrap().to_vec()),
+                StatusCode::NOT_FOUND => return None,
+                StatusCode::SERVICE_UNAVAILABLE if begun.elapsed() < Duration::from_secs(10) => {
+                    assert!(answer.headers().contains_key("Retry-After"), "{answer:?}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => panic!("GET {path}: {other}"),
+            }
         }
     }
 

@@ -101,7 +101,9 @@ async fn a_changed_htpasswd_file_holds_within_5_s_without_a_restart() {
 #[tokio::test]
 async fn a_broken_htpasswd_file_keeps_the_last_one_and_is_warned_of_by_its_line() {
     let good = line("bob", USER_PASSWORD, "$2y$");
-    let server = serve(&good, "");
+    // The password that is not yet right is tried until it is.
+    let often = "limits.login_failures_account = 1000\nlimits.login_failures_address = 1000\n";
+    let server = serve(&good, often);
     let path = server.beside("htpasswd");
     let hash = "$apr1$saltsalt$0123456789abcdefABCDEF";
     replace(
