@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use storage_tests::fleet::client::{Caller, Login, content, image, sha256};
+use storage_tests::content::content;
+use storage_tests::fleet::client::{Caller, Login, image, sha256};
 use storage_tests::fleet::door::Trouble;
 use storage_tests::fleet::{Fleet, Plan, program};
 

@@ -17,6 +17,7 @@
 
 pub mod backends;
 pub mod clauses;
+pub mod content;
 pub mod faults;
 pub mod fleet;
 pub mod gate;

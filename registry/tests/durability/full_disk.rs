@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use reqwest::StatusCode;
+use storage_tests::content::content;
 
-use super::push::{Ledger, Registry, Stopped, content};
+use super::push::{Ledger, Registry, Stopped};
 use super::server::{Place, Server};
 
 /// Fills the disk, leaving `free` bytes.

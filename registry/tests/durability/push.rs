@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use storage_tests::content::content;
 use wharf_protocol::digest::{Algorithm, Digest};
 
 use super::server::{PASSWORD, Server};
@@ -41,18 +42,6 @@ struct Entries {
 struct Entry {
     bytes: Vec<u8>,
     acknowledged: bool,
-}
-
-/// Bytes that differ by `seed`.
-pub(crate) fn content(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(bytes).collect()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

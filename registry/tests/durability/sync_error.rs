@@ -1,8 +1,9 @@
 //! The disk fails to sync.
 
 use reqwest::StatusCode;
+use storage_tests::content::content;
 
-use super::push::{Ledger, Registry, Stopped, content};
+use super::push::{Ledger, Registry, Stopped};
 use super::server::Place;
 use super::tracer::{Plan, Traced};
 

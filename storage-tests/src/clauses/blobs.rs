@@ -21,16 +21,9 @@ pub(crate) const NOTHING: Leftovers = Leftovers {
     staged: 0,
 };
 
-/// Returns bytes in which no piece is like another.
+/// Returns bytes in which no piece is like another, always the same.
 pub fn content(bytes: usize) -> Bytes {
-    let mut state = 88_172_645_463_325_252_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(bytes).collect()
+    crate::content::content(1, bytes).into()
 }
 
 /// Streams bytes in pieces of at most `piece` bytes.

@@ -10,6 +10,7 @@ use wharf_protocol::digest::{Algorithm, Digest};
 use wharf_protocol::media_type::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
 
 use super::PASSWORD;
+use crate::content::content;
 
 /// What a caller shows.
 #[derive(Debug, Clone)]
@@ -205,18 +206,6 @@ pub async fn answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         headers,
         body: response.bytes().await?,
     })
-}
-
-/// Bytes that differ by `seed`.
-pub fn content(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(bytes).collect()
 }
 
 /// Returns the digest that registries use.

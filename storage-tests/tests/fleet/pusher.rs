@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
+use storage_tests::content::content;
 use storage_tests::fleet::Fleet;
-use storage_tests::fleet::client::{Answer, Caller, Login, answer, content, image, sha256, with_digest};
+use storage_tests::fleet::client::{Answer, Caller, Login, answer, image, sha256, with_digest};
 use tokio::task::JoinHandle;
 use wharf_protocol::digest::Digest;
 

@@ -1,8 +1,9 @@
 //! Rows that one replica writes and another one reads at the next request.
 
 use serde_json::{Value, json};
+use storage_tests::content::content;
 use storage_tests::fleet::Fleet;
-use storage_tests::fleet::client::{answer, content, descriptor, sha256};
+use storage_tests::fleet::client::{answer, descriptor, sha256};
 use wharf_protocol::media_type::{OCI_CONFIG, OCI_MANIFEST};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! One registry over each pair of stores of which one is not the default.
 
-use storage_tests::fleet::client::{answer, content, image, sha256};
+use storage_tests::content::content;
+use storage_tests::fleet::client::{answer, image, sha256};
 use storage_tests::fleet::{Fleet, Plan};
 use wharf_protocol::digest::{Algorithm, Digest};
 

@@ -1,8 +1,9 @@
 //! Uploads that go from replica to replica.
 
+use storage_tests::content::content;
 use storage_tests::fleet::Fleet;
 use storage_tests::fleet::bucket::Unfinished;
-use storage_tests::fleet::client::{answer, content, sha256, with_digest};
+use storage_tests::fleet::client::{answer, sha256, with_digest};
 use wharf_protocol::digest::{Algorithm, Digest};
 
 const MIB: usize = 1 << 20;
