@@ -22,8 +22,10 @@ pub async fn registry(folder: &Path) -> Arc<App> {
         data_dir: Some(folder.display().to_string()),
         ..Places::default()
     };
-    let config =
-        Config::from_layers(&places, &Serve::default(), std::iter::empty()).expect("defaults are settings");
+    // A token is good for as long as a target may run.
+    let environment = [("WHARF_REGISTRY_TOKEN_LIFE".to_owned(), "24h".to_owned())];
+    let config = Config::from_layers(&places, &Serve::default(), environment.into_iter());
+    let config = config.expect("these are settings");
     let blobs = Arc::new(Disk::open(&folder.join("storage")).expect("the folder is ours"));
     let metadata = SqlMetadata::open(&config.database, Options::default()).await;
     let metadata = Arc::new(metadata.expect("the folder is ours"));

@@ -5,7 +5,7 @@
 //! body. `@` at the begin of the first line stands for the administrator's token.
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
@@ -52,9 +52,9 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
 });
 
 async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, Vec<u8>) {
-    let answer = Arc::new(router.clone()).as_ref().clone().oneshot(request).await;
+    let answer = router.clone().oneshot(request).await;
     let (head, body) = answer.expect("the router always answers").into_parts();
-    // The answer to a download may be endless; what is read of it is enough.
+    // A body that breaks off is as good as none here: the status is what is judged.
     let body = body.collect().await.map(|body| body.to_bytes().to_vec());
     (head.status, body.unwrap_or_default())
 }
@@ -90,7 +90,6 @@ fuzz_target!(|input: &[u8]| {
     let Some(request) = request(input, &registry.token) else {
         return;
     };
-    let shown = format!("{request:?}");
     let (status, _) = registry.runtime.block_on(answer(&registry.router, request));
-    assert!(!status.is_server_error(), "{status} for {shown}");
+    assert!(!status.is_server_error(), "{status}");
 });
