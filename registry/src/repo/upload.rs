@@ -300,6 +300,14 @@ struct Writer<'a> {
     name: &'a RepositoryName,
 }
 
+/// Makes a claim to a session that no other writer's is like.
+fn new_claim(repo: &Repo, id: &str) -> UploadClaim {
+    UploadClaim {
+        id: id.to_owned(),
+        writer: format!("{:032x}", repo.random.number()),
+    }
+}
+
 impl Journal for Writer<'_> {
     fn note<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<(), BlobError>> {
         Box::pin(async move {
@@ -322,30 +330,29 @@ impl Journal for Writer<'_> {
 impl<'a> Writer<'a> {
     /// Begins a session that nobody else can take.
     async fn begin(repo: &'a Repo, name: &'a RepositoryName, mut upload: NewUpload) -> Result<Self, Error> {
-        let claim = UploadClaim {
-            id: upload.id.clone(),
-            writer: format!("{:032x}", repo.random.number()),
-        };
+        let claim = new_claim(repo, &upload.id);
         let session = Session::new(key(&upload.object_key)?, upload.algorithm);
         upload.held = Some((claim.writer.clone(), upload.now.plus(HOLD)));
         repo.metadata
             .begin_upload(upload, repo.rules.uploads_per_user)
             .await?;
-        Ok(Self {
+        Ok(Self::of(repo, name, claim, session))
+    }
+
+    /// Is the writer whose claim the row holds.
+    fn of(repo: &'a Repo, name: &'a RepositoryName, claim: UploadClaim, session: Session) -> Self {
+        Self {
             repo,
             claim,
             session,
             noted: Mutex::default(),
             name,
-        })
+        }
     }
 
     /// Takes a session, waiting a little for a writer before.
     async fn claim(repo: &'a Repo, name: &'a RepositoryName, id: &str) -> Result<Self, Error> {
-        let claim = UploadClaim {
-            id: id.to_owned(),
-            writer: format!("{:032x}", repo.random.number()),
-        };
+        let claim = new_claim(repo, id);
         let give_up = tokio::time::Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(10);
         let upload = loop {
@@ -363,14 +370,7 @@ impl<'a> Writer<'a> {
                 Err(error) => return Err(error.into()),
             }
         };
-        let session = session(&upload)?;
-        Ok(Self {
-            repo,
-            claim,
-            session,
-            noted: Mutex::default(),
-            name,
-        })
+        Ok(Self::of(repo, name, claim, session(&upload)?))
     }
 
     /// Lets go of the session if what was tried failed.
