@@ -76,6 +76,12 @@ pub(crate) fn through_a_row(session: &Session) -> Session {
     }
 }
 
+/// Adds all of the bytes to a session, and returns how it then stands.
+pub(crate) async fn added(blobs: &dyn Blobs, session: Session, bytes: ByteStream<'_>) -> Session {
+    let appended = blobs.append(session, bytes, NO_LIMIT, &NoJournal).await;
+    appended.unwrap().session
+}
+
 pub(crate) async fn assert_holds(blobs: &dyn Blobs, key: &Key, expected: &Bytes) {
     let size = u64::try_from(expected.len()).unwrap();
     assert!(
@@ -126,11 +132,7 @@ pub async fn a_blob_of_no_bytes_is_a_blob(store: impl ObjectStoreUnderTest) {
             .await
             .unwrap();
         let session = Session::new(key(), SHA256);
-        let session = blobs
-            .append(session, body(&nothing, 1), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*blobs, session, body(&nothing, 1)).await;
         let appended = blobs.finish(&through_a_row(&session), &expected).await.unwrap();
         for stored in [put, never_appended, appended] {
             assert_eq!((stored.size, &stored.digest), (0, &expected));
@@ -194,12 +196,7 @@ pub async fn bytes_behind_the_rows_offset_are_overwritten(mut store: impl Object
     for (kept, lost) in [(10, 5000), (9 << 20, 12 << 20), (0, 9 << 20)] {
         let (kept, lost) = (content(kept), content(lost));
         let session = Session::new(key(), SHA256);
-        let row = store
-            .blobs()
-            .append(session, body(&kept, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let row = added(&*store.blobs(), session, body(&kept, 65_536)).await;
         store
             .blobs()
             .append(row.clone(), body(&lost, 65_536), NO_LIMIT, &NoJournal)
@@ -207,12 +204,7 @@ pub async fn bytes_behind_the_rows_offset_are_overwritten(mut store: impl Object
             .unwrap();
         store.switch_replica().await;
         let right = content(300_000).slice(7..);
-        let session = store
-            .blobs()
-            .append(row, body(&right, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*store.blobs(), row, body(&right, 65_536)).await;
         let whole: Bytes = [kept, right].concat().into();
         let stored = store
             .blobs()
@@ -234,11 +226,7 @@ pub async fn a_stream_that_breaks_off_keeps_what_came(store: impl ObjectStoreUnd
         .unwrap();
     assert_eq!(appended.taken, 100_500);
     assert_eq!(appended.cut.unwrap().to_string(), "the line went dead");
-    let session = blobs
-        .append(appended.session, body(&second, 7), NO_LIMIT, &NoJournal)
-        .await
-        .unwrap()
-        .session;
+    let session = added(&*blobs, appended.session, body(&second, 7)).await;
     let whole: Bytes = [first, second].concat().into();
     let stored = blobs.finish(&session, &Digest::of(SHA256, &whole)).await.unwrap();
     assert_holds(&*blobs, &stored.key, &whole).await;
@@ -303,11 +291,7 @@ pub async fn a_wrong_digest_changes_nothing(store: impl ObjectStoreUnderTest) {
     let blobs = store.blobs();
     let bytes = content(9 << 20);
     let session = Session::new(key(), SHA256);
-    let session = blobs
-        .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-        .await
-        .unwrap()
-        .session;
+    let session = added(&*blobs, session, body(&bytes, 65_536)).await;
     let wrong = Digest::of(SHA256, b"another");
     let refused = blobs.finish(&session, &wrong).await;
     let Err(BlobError::DigestMismatch { expected, computed }) = refused else {
@@ -323,11 +307,7 @@ pub async fn an_unknown_hash_state_is_a_lost_session(store: impl ObjectStoreUnde
     let blobs = store.blobs();
     let bytes = content(1000);
     let session = Session::new(key(), SHA256);
-    let mut session = blobs
-        .append(session, body(&bytes, 100), NO_LIMIT, &NoJournal)
-        .await
-        .unwrap()
-        .session;
+    let mut session = added(&*blobs, session, body(&bytes, 100)).await;
     session.hash.format += 1;
     let append = blobs
         .append(session.clone(), body(&bytes, 100), NO_LIMIT, &NoJournal)

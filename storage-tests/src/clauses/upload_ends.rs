@@ -8,7 +8,7 @@ use wharf_protocol::digest::Digest;
 use wharf_registry::blobs::{BlobError, BoxFuture, Journal, NoJournal, Session, Staged};
 
 use super::blobs::{
-    NO_LIMIT, NOTHING, SHA256, SHA512, assert_holds, body, broken_body, content, stalls, through_a_row,
+    NO_LIMIT, NOTHING, SHA256, SHA512, added, assert_holds, body, broken_body, content, stalls, through_a_row,
 };
 use crate::backends::{ObjectStoreUnderTest, key};
 
@@ -55,12 +55,7 @@ pub async fn a_finish_can_be_repeated_anywhere(mut store: impl ObjectStoreUnderT
     for size in [0, 10, 9 << 20, 16 << 20] {
         let bytes = content(size);
         let session = Session::new(key(), SHA256);
-        let session = store
-            .blobs()
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*store.blobs(), session, body(&bytes, 65_536)).await;
         let expected = Digest::of(SHA512, &bytes);
         let first = store.blobs().finish(&session, &expected).await.unwrap();
         for _ in 0..2 {
@@ -78,11 +73,7 @@ pub async fn a_finished_object_never_changes(store: impl ObjectStoreUnderTest) {
     for size in [10, 9 << 20] {
         let bytes = content(size);
         let session = Session::new(key(), SHA256);
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*blobs, session, body(&bytes, 65_536)).await;
         let stored = blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
         let late = body(&content(9 << 20), 65_536);
         let _ = blobs.append(session, late, NO_LIMIT, &NoJournal).await;
@@ -97,24 +88,12 @@ pub async fn an_abort_leaves_nothing(store: impl ObjectStoreUnderTest) {
         let bytes = content(size);
         let begun = Session::new(key(), SHA256);
         blobs.abort(&begun).await.unwrap();
-        let session = blobs
-            .append(begun, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*blobs, begun, body(&bytes, 65_536)).await;
+        let session = added(&*blobs, session, body(&bytes, 65_536)).await;
         blobs.abort(&session).await.unwrap();
         blobs.abort(&session).await.unwrap();
         let session = Session::new(key(), SHA256);
-        let session = blobs
-            .append(session, body(&bytes, 65_536), NO_LIMIT, &NoJournal)
-            .await
-            .unwrap()
-            .session;
+        let session = added(&*blobs, session, body(&bytes, 65_536)).await;
         blobs.finish(&session, &Digest::of(SHA256, &bytes)).await.unwrap();
         blobs.abort(&session).await.unwrap();
     }
@@ -126,11 +105,7 @@ pub async fn an_aborted_session_is_lost(store: impl ObjectStoreUnderTest) {
     let blobs = store.blobs();
     let bytes = content(1000);
     let session = Session::new(key(), SHA256);
-    let session = blobs
-        .append(session, body(&bytes, 100), NO_LIMIT, &NoJournal)
-        .await
-        .unwrap()
-        .session;
+    let session = added(&*blobs, session, body(&bytes, 100)).await;
     blobs.abort(&session).await.unwrap();
     let append = blobs
         .append(session.clone(), body(&bytes, 100), NO_LIMIT, &NoJournal)
